@@ -1,0 +1,159 @@
+/**
+ * The one error of a model call. Its `reason` says what happened: a provider's reason is one of `effect/ai`'s
+ * `AiErrorReason`, Ballast's own stand beside them. Recover with `Effect.catchReason("LlmError", "BudgetExceeded", ...)`.
+ */
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as AiError from "effect/ai/AiError"
+import { type Consequence, consequence, table } from "./internal/consequences.ts"
+import {
+  BudgetExceeded,
+  CircuitOpen,
+  ContextOverflow,
+  InputRejected,
+  ModelUnavailable,
+  OutputRejected,
+  RateLimitExceeded,
+  Reason,
+  StoreUnavailable,
+  StreamInterrupted,
+  TimedOut,
+  Unpriced
+} from "./internal/reasons.ts"
+
+export {
+  BudgetExceeded,
+  CircuitOpen,
+  type Consequence,
+  /** What an error means for retry, fallback, circuit, degradation and money. */
+  consequence,
+  /** The rows behind `consequence`, by reason. */
+  table as consequences,
+  ContextOverflow,
+  InputRejected,
+  ModelUnavailable,
+  OutputRejected,
+  RateLimitExceeded,
+  Reason,
+  StoreUnavailable,
+  StreamInterrupted,
+  TimedOut,
+  Unpriced
+}
+
+/**
+ * How far a call came. `refused`: a policy kept it. `connecting`: nothing was sent. `sent`: the request went out and no
+ * answer began. `answered`: the answer had begun.
+ */
+export const Phase = Schema.Literals(["refused", "connecting", "sent", "answered"])
+
+export type Phase = typeof Phase.Type
+
+export class LlmError extends Schema.TaggedError<LlmError>()("LlmError", {
+  provider: Schema.String,
+  model: Schema.String,
+  reason: Reason,
+  /** How long to wait before trying again, where somebody said so. */
+  retryAfter: Schema.optional(Schema.Duration),
+  phase: Schema.optional(Phase),
+  /** The provider's own word on retrying (`x-should-retry`); `false` stands above the table. */
+  shouldRetry: Schema.optional(Schema.Boolean)
+}) {
+  override get message(): string {
+    return `${this.provider}/${this.model}: ${this.reason.message}`
+  }
+}
+
+export const isLlmError = (u: unknown): u is LlmError => u instanceof LlmError
+
+/** A value with a class's prototype and these fields: no validation, no stack trace. */
+const withoutConstructor = <A extends object>(target: { readonly prototype: A }, fields: object): A =>
+  Object.assign(Object.create(target.prototype) as A, fields) // the prototype is the class's own
+
+/**
+ * A refusal at a twentieth of the price: the error is `instanceof LlmError`, catchable and encodable, but has no stack.
+ * The reason's fields must have been validated when the policy was made.
+ */
+export const refuse = (provider: string, model: string, reason: Reason): LlmError =>
+  withoutConstructor(LlmError, {
+    _tag: "LlmError",
+    provider,
+    model,
+    reason,
+    retryAfter: "retryAfter" in reason ? reason.retryAfter : undefined,
+    phase: "refused"
+  })
+
+const carriedJson = Schema.toCodecJson(LlmError)
+const encodeCarried = Schema.encodeUnknownOption(carriedJson)
+const decodeCarried = Schema.decodeUnknownOption(carriedJson)
+
+/** In one process the very error comes back, with the delivered text that its JSON leaves out. */
+const carried = new WeakMap<AiError.AiError, LlmError>()
+
+/**
+ * The error as a program over `effect/ai` sees it. Ballast's reasons become the nearest `AiError` reason and travel in
+ * its `metadata.ballast`; `fromAiError` gets the whole error back.
+ */
+export const toAiError = (error: LlmError, where: { readonly module: string; readonly method: string }) => {
+  const metadata = { ballast: Option.getOrNull(encodeCarried(withoutDelivered(error))) as Schema.MutableJson }
+  const result = AiError.make({ ...where, reason: toAiReason(error, metadata) })
+  carried.set(result, error)
+  return result
+}
+
+const withoutDelivered = (error: LlmError): LlmError =>
+  error.reason._tag === "StreamInterrupted"
+    ? new LlmError({ ...error, reason: new StreamInterrupted({ ...error.reason, delivered: [] }) })
+    : error
+
+const toAiReason = (error: LlmError, metadata: AiError.ProviderMetadata): AiError.AiErrorReason => {
+  const { reason } = error
+  const description = reason.message
+  switch (reason._tag) {
+    case "CircuitOpen":
+    case "TimedOut":
+    case "StoreUnavailable":
+    case "StreamInterrupted":
+      return new AiError.InternalProviderError({ description, metadata })
+    case "BudgetExceeded":
+    case "Unpriced":
+      return new AiError.QuotaExhaustedError({ metadata })
+    case "RateLimitExceeded":
+      return new AiError.RateLimitError({ retryAfter: reason.retryAfter, metadata })
+    case "InputRejected":
+    case "OutputRejected":
+      return new AiError.ContentPolicyError({ description, metadata })
+    case "ModelUnavailable":
+    case "ContextOverflow":
+      return new AiError.InvalidRequestError({ description, metadata })
+    default:
+      return "metadata" in reason ? withMetadata(reason, metadata) : reason
+  }
+}
+
+const withMetadata = <A extends AiError.AiErrorReason & { readonly metadata: AiError.ProviderMetadata }>(
+  reason: A,
+  metadata: AiError.ProviderMetadata
+): A =>
+  withoutConstructor(
+    { prototype: Object.getPrototypeOf(reason) as A },
+    { ...reason, metadata: { ...reason.metadata, ...metadata } }
+  )
+
+/** The whole Ballast error back from an `AiError`, also after it went through JSON; another's `AiError` keeps its reason. */
+export const fromAiError = (
+  error: AiError.AiError,
+  identity: { readonly provider: string; readonly model: string } = { provider: error.module, model: "unknown" }
+): LlmError =>
+  carried.get(error) ??
+  Option.getOrElse(
+    fromMetadata(error.reason),
+    () => new LlmError({ ...identity, reason: error.reason, retryAfter: error.retryAfter })
+  )
+
+const fromMetadata = (reason: AiError.AiErrorReason): Option.Option<LlmError> =>
+  "metadata" in reason && Predicate.isObject(reason.metadata)
+    ? decodeCarried(reason.metadata["ballast"])
+    : Option.none()

@@ -1,0 +1,88 @@
+/**
+ * The one service: something that answers requests. A policy takes one and gives one back, so a bare client and a whole
+ * stack of policies look the same to the program.
+ *
+ * Interrupting a call, or dropping its stream, aborts the request at the provider.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as object from "./internal/generateObject.ts"
+import { LlmError } from "./LlmError.ts"
+import * as LlmRequest from "./LlmRequest.ts"
+import type { LlmPart, LlmResponse } from "./LlmResponse.ts"
+
+export interface Service {
+  /** Who answers, for example `"openai"`. */
+  readonly provider: string
+  /** The configured model, for example `"gpt-5-mini"`. */
+  readonly model: string
+  /** Protocol, origin, organisation and model: the identity in cache keys, circuits, limits and prices. */
+  readonly endpoint: string
+  /** A digest or name of the API key: circuits opened by a bad key belong to it. Never the key. */
+  readonly credential: string
+  /** How this provider wants a schema for structured output to be written, and how its answers are decoded. */
+  readonly codecTransformer?: LanguageModel.CodecTransformer | undefined
+  readonly generate: (request: LlmRequest.LlmRequest) => Effect.Effect<LlmResponse, LlmError>
+  /** Ends with a finish part or fails: a stream that was cut off is never an end. */
+  readonly stream: (request: LlmRequest.LlmRequest) => Stream.Stream<LlmPart, LlmError>
+}
+
+export class LlmProvider extends Context.Service<LlmProvider, Service>()("ballast/LlmProvider") {}
+
+/** Asks once and waits for the whole answer. A request that breaks a rule fails with `InvalidRequestError`. */
+export const generate = (input: LlmRequest.Input): Effect.Effect<LlmResponse, LlmError, LlmProvider> =>
+  Effect.flatMap(LlmProvider, (provider) => Effect.flatMap(valid(provider, input), provider.generate))
+
+/** Asks once and gives the parts of the answer as they arrive. */
+export const stream = (input: LlmRequest.Input): Stream.Stream<LlmPart, LlmError, LlmProvider> =>
+  Stream.unwrap(Effect.flatMap(LlmProvider, (provider) => Effect.map(valid(provider, input), provider.stream)))
+
+const valid = (provider: Service, input: LlmRequest.Input): Effect.Effect<LlmRequest.LlmRequest, LlmError> =>
+  Effect.mapError(
+    LlmRequest.make(input),
+    (reason) => new LlmError({ provider: provider.provider, model: provider.model, reason, phase: "refused" })
+  )
+
+/** Only the text of the answer. */
+export const generateText = (input: LlmRequest.Input): Effect.Effect<string, LlmError, LlmProvider> =>
+  Effect.map(generate(input), (response) => response.text)
+
+/** Only the text of the answer, as it arrives. */
+export const streamText = (input: LlmRequest.Input): Stream.Stream<string, LlmError, LlmProvider> =>
+  stream(input).pipe(
+    Stream.filter((part) => part.type === "text-delta" && part.delta !== ""),
+    Stream.map((part) => (part.type === "text-delta" ? part.delta : ""))
+  )
+
+/**
+ * Asks for a value of a schema. The JSON Schema is sent the way the provider wants it and the answer is decoded with the
+ * same codec; an answer that does not fit fails with `InvalidOutputError`, a schema that the provider cannot express with
+ * `UnsupportedSchemaError`. A `responseFormat` in the input is replaced.
+ */
+export const generateObject = <A, E, RD, RE>(
+  input: LlmRequest.Input,
+  schema: Schema.ConstraintCodec<A, E, RD, RE>,
+  options?: { /** Default: the schema's identifier, or `"answer"`. */ readonly name?: string | undefined }
+): Effect.Effect<A, LlmError, LlmProvider | RD> =>
+  Effect.flatMap(LlmProvider, (provider) =>
+    Effect.flatMap(valid(provider, input), (request) => object.generate(provider, request, schema, options?.name))
+  )
+
+/**
+ * A policy over a layer: builds the layer's provider and gives what `f` makes of it. Apply it to a layer rather than
+ * stacking layers, which are memoized by reference: two stacks that share a policy layer would share its first provider.
+ */
+export const transform =
+  <E2 = never, R2 = never>(f: (inner: Service) => Service | Effect.Effect<Service, E2, R2>) =>
+  <A, E, R>(layer: Layer.Layer<A | LlmProvider, E, R>) =>
+    Layer.effect(
+      LlmProvider,
+      Effect.flatMap(LlmProvider, (inner) => {
+        const outer = f(inner)
+        return Effect.isEffect(outer) ? outer : Effect.succeed(outer)
+      })
+    ).pipe(Layer.provideMerge(layer))

@@ -1,0 +1,91 @@
+/**
+ * What is asked of a model, as plain immutable data that no provider's dialect has touched.
+ *
+ * Messages are remembered by identity (cache keys, guard verdicts), so never change one in place: make a new prompt.
+ */
+import * as Effect from "effect/Effect"
+import type * as JsonSchema from "effect/JsonSchema"
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+import type * as AiError from "effect/ai/AiError"
+import type * as Prompt from "effect/ai/Prompt"
+import * as check from "./internal/requestRules.ts"
+
+export interface LlmRequest {
+  readonly prompt: Prompt.Prompt
+  /** Most tokens the answer may have, reasoning included. Default: the provider's own limit. */
+  readonly maxOutputTokens?: number | undefined
+  readonly temperature?: number | undefined
+  readonly topP?: number | undefined
+  readonly seed?: number | undefined
+  readonly stop?: ReadonlyArray<string> | undefined
+  readonly reasoningEffort?: ReasoningEffort | undefined
+  readonly tools?: ReadonlyArray<Tool> | undefined
+  readonly toolChoice?: ToolChoice | undefined
+  readonly responseFormat?: ResponseFormat | undefined
+  /** Sent as they are to the provider of that name, for example `{ openai: { service_tier: "flex" } }`. */
+  readonly providerOptions?: Prompt.ProviderOptions | undefined
+}
+
+export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh"
+
+export interface Tool {
+  readonly name: string
+  readonly description?: string | undefined
+  /** JSON Schema of the arguments; the order of its properties steers the order in which they are generated. */
+  readonly parameters: JsonSchema.JsonSchema
+  readonly strict?: boolean | undefined
+}
+
+export type ToolChoice =
+  | "auto"
+  | "none"
+  | "required"
+  | { readonly tool: string }
+  | { readonly mode?: "auto" | "required" | undefined; readonly oneOf: ReadonlyArray<string> }
+
+export type ResponseFormat =
+  | { readonly type: "text" }
+  | {
+      readonly type: "json"
+      readonly name: string
+      readonly schema: JsonSchema.JsonSchema
+      readonly description?: string | undefined
+      /** Ask the provider to enforce the schema. Default `true`. */
+      readonly strict?: boolean | undefined
+    }
+
+/** The same fields with the prompt in any form `effect/ai` takes: a string, messages, or a `Prompt`. */
+export interface Fields extends Omit<LlmRequest, "prompt"> {
+  readonly prompt: Prompt.RawInput
+}
+
+/** Whatever can become a request; a bare string is one user message. */
+export type Input = string | Fields
+
+/** A request, or the field that is wrong and the rule that it breaks. */
+export const make = (input: Input): Effect.Effect<LlmRequest, AiError.InvalidRequestError> =>
+  Effect.fromResult(fromInput(input))
+
+const fromInput = (input: Input): Result.Result<LlmRequest, AiError.InvalidRequestError> => {
+  const fields: Fields = typeof input === "string" ? { prompt: input } : input
+  return Result.flatMap(check.prompt(fields.prompt), (prompt) => {
+    const request: LlmRequest = { ...fields, prompt }
+    const violation = check.options(request)
+    return violation === undefined ? Result.succeed(request) : Result.fail(violation)
+  })
+}
+
+/** Like `make`, for requests written in code: throws the `InvalidRequestError`. */
+export const makeUnsafe = (input: Input): LlmRequest => Result.getOrThrow(fromInput(input))
+
+/** The options meant for one provider; none is an empty record. */
+export const providerOptions = (
+  request: { readonly providerOptions?: Prompt.ProviderOptions | undefined },
+  provider: string
+): Schema.JsonObject => {
+  const options = request.providerOptions?.[provider]
+  return typeof options === "object" && options !== null && !Array.isArray(options)
+    ? (options as Schema.JsonObject)
+    : {}
+}
