@@ -10,7 +10,7 @@ import type { LlmRequest } from "../LlmRequest.ts"
 
 const invalid = (parameter: string, constraint: string) => new AiError.InvalidRequestError({ parameter, constraint })
 
-const roles: ReadonlyArray<unknown> = ["system", "user", "assistant", "tool"]
+const roles = new Set<unknown>(["system", "user", "assistant", "tool"])
 
 const decodeMessages = Schema.decodeUnknownResult(Schema.Array(Prompt.Message))
 
@@ -22,7 +22,7 @@ export const prompt = (input: Prompt.RawInput): Result.Result<Prompt.Prompt, AiE
   if (!Predicate.isIterable(input)) return Result.fail(invalid("prompt", "must be a string, messages or a Prompt"))
   const messages: ReadonlyArray<unknown> = Array.from(input)
   for (const [i, message] of messages.entries()) {
-    if (!Predicate.hasProperty(message, "role") || !roles.includes(message.role)) {
+    if (!Predicate.hasProperty(message, "role") || !roles.has(message.role)) {
       return Result.fail(invalid(`prompt[${i}].role`, "must be one of system, user, assistant, tool"))
     }
   }
