@@ -104,7 +104,7 @@ const end = (call: Call, exit: Exit.Exit<unknown, unknown>) =>
   })
 
 const resolve = (step: Step, request: LlmRequest, call: number): Effect.Effect<Script> => {
-  if (typeof step === "string") return Effect.succeed(paced([{ type: "text", text: step }]))
+  if (typeof step === "string") return Effect.succeed(paced(step))
   if (typeof step === "function") return resolve(step(request, call), request, call)
   if (step instanceof LlmError || isReason(step)) return Effect.succeed(failing(step))
   if (Effect.isEffect(step)) return Effect.flatMap(step, (next) => resolve(next, request, call))
