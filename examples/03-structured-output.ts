@@ -17,8 +17,6 @@ const report = "Since 9:00 the checkout page shows an error for 120 users. The s
 const program = Effect.gen(function* () {
   const ticket = yield* LlmProvider.generateObject(`Make a support ticket of this report: ${report}`, Ticket)
   yield* Console.log(JSON.stringify(ticket, null, 2))
-}).pipe(
-  Effect.catchReason("LlmError", "InvalidOutputError", (reason) => Console.error(`No ticket: ${reason.message}`))
-)
+}).pipe(Effect.catchReason("LlmError", "InvalidOutputError", (reason) => Console.error(`No ticket: ${reason.message}`)))
 
 NodeRuntime.runMain(program.pipe(Effect.provide(Model)))
