@@ -147,11 +147,14 @@ export const fromAiError = (
   error: AiError.AiError,
   identity: { readonly provider: string; readonly model: string } = { provider: error.module, model: "unknown" }
 ): LlmError =>
-  carried.get(error) ??
   Option.getOrElse(
-    fromMetadata(error.reason),
+    carriedBy(error),
     () => new LlmError({ ...identity, reason: error.reason, retryAfter: error.retryAfter })
   )
+
+/** The Ballast error inside an `AiError`, where one came through `toAiError`. */
+export const carriedBy = (error: AiError.AiError): Option.Option<LlmError> =>
+  Option.orElse(Option.fromUndefinedOr(carried.get(error)), () => fromMetadata(error.reason))
 
 const fromMetadata = (reason: AiError.AiErrorReason): Option.Option<LlmError> =>
   "metadata" in reason && Predicate.isObject(reason.metadata)

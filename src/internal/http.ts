@@ -66,15 +66,30 @@ const exposed =
   /^(x-ratelimit-[\w-]+|anthropic-ratelimit-[\w-]+|retry-after(-ms)?|x-should-retry|(x-)?request-id|openai-processing-ms)$/
 
 /** Whether a failed connection can have carried the request: `connecting` means that the provider never saw it. */
-export const connectionPhase = (cause: unknown): "connecting" | "sent" => {
+export const connectionPhase = (cause: unknown): "connecting" | "sent" =>
+  causes(cause).some(
+    ({ code, syscall }) =>
+      typeof code === "string" && (beforeSending.test(code) || (code === "ETIMEDOUT" && syscall === "connect"))
+  )
+    ? "connecting"
+    : "sent"
+
+interface Failure {
+  readonly message?: unknown
+  readonly code?: unknown
+  readonly syscall?: unknown
+}
+
+/** An error and what caused it, the root last; at most eight. */
+export const causes = (cause: unknown): ReadonlyArray<Failure> => {
+  const chain: Array<Failure> = []
   let error: unknown = cause
-  for (let depth = 0; depth < 8 && typeof error === "object" && error !== null; depth++) {
-    const { code } = error as { readonly code?: unknown } // any object may be asked for a property
-    if (typeof code === "string" && beforeSending.test(code)) return "connecting"
+  while (chain.length < 8 && typeof error === "object" && error !== null) {
+    chain.push(error)
     const nested = error instanceof AggregateError ? error.errors[0] : undefined
-    error = nested ?? (error as { readonly cause?: unknown }).cause // as above
+    error = nested ?? (error as { readonly cause?: unknown }).cause // any object may be asked for a property
   }
-  return "sent"
+  return chain
 }
 
 const beforeSending =
@@ -125,12 +140,18 @@ export class AnswerTooLarge extends Error {
 export const boundedFetch =
   (maxBytes: number): typeof globalThis.fetch =>
   async (input, init) => {
-    const response = await globalThis.fetch(input, init)
+    const response = await globalThis.fetch(input, init).catch(unnamed)
     if (response.body === null) return response
     const events = response.headers.get("content-type")?.startsWith("text/event-stream") === true
     const body = response.body.pipeThrough(limiter(maxBytes, events))
     return new Response(body, { status: response.status, statusText: response.statusText, headers: response.headers })
   }
+
+/** The SDKs throw the cause of a connection away if its message, or that of its cause, speaks of a timeout. */
+const unnamed = (cause: unknown): never => {
+  const aborted = cause instanceof Error && cause.name === "AbortError"
+  throw aborted ? cause : new Error("the connection failed", { cause })
+}
 
 const newline = 10
 

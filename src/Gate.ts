@@ -1,0 +1,148 @@
+/**
+ * The shape of everything that is taken before a call and given back after it: circuit breakers, budgets, limiters.
+ *
+ * `through` is the one place that could leak a permit. It settles every permit exactly once, in reverse order, whatever
+ * happens: success, failure, defect, interruption while waiting or in flight, a stream that ends, breaks, is cut off or is
+ * dropped by its reader. A waiter holds nothing, or only what will be settled.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Pull from "effect/Pull"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as Caller from "./Caller.ts"
+import { type Step, stepsOf } from "./internal/admission.ts"
+import { judge, Watch } from "./internal/ending.ts"
+import { Running } from "./internal/running.ts"
+import type { LlmError, Phase, Reason } from "./LlmError.ts"
+import type { Service } from "./LlmProvider.ts"
+import type { LlmRequest } from "./LlmRequest.ts"
+import type { LlmPart, Usage } from "./LlmResponse.ts"
+import type * as QuotaStore from "./QuotaStore.ts"
+
+export type Gate = Admitting | Reserving
+
+/** Decides at once whether a call may go. */
+export interface Admitting {
+  readonly _tag: "Admitting"
+  readonly name: string
+  /**
+   * Read only and without waiting. A gate that has it is peeked before anything is taken and admits after every other
+   * gate, so that it fails fast twice: what opened while others waited is seen.
+   */
+  readonly peek?: ((call: Call) => Effect.Effect<void, Reason>) | undefined
+  /** Runs uninterruptibly and must be short; may work on the spot and answer with an `Exit`. */
+  readonly admit: (call: Call) => Effect.Effect<Permit, Reason>
+}
+
+export interface Permit {
+  /** A wait before the call: interruptible, when the permit is already ours. Not run where `call.mayWait` is false. */
+  readonly ready?: Effect.Effect<void, Reason> | undefined
+  readonly settle: (settlement: Settlement) => Effect.Effect<void>
+}
+
+/** Says what it wants of a quota store; neighbours on the same store are reserved and settled as one. */
+export interface Reserving {
+  readonly _tag: "Reserving"
+  readonly name: string
+  readonly store: QuotaStore.Service
+  readonly claim: (call: Call) => Claim
+}
+
+export interface Claim {
+  readonly entries: ReadonlyArray<QuotaStore.Entry>
+  /** Before the store is asked: a place in a local queue. Interruptible, must end by itself. */
+  readonly turn?: Effect.Effect<void, Reason> | undefined
+  /**
+   * One of its entries was denied: fails, or waits and succeeds to ask again. Interruptible, holds nothing; must fail at
+   * once where `call.mayWait` is false, and after a bounded time in any case.
+   */
+  readonly denied: (denied: QuotaStore.Denied) => Effect.Effect<void, Reason>
+  readonly granted?: ((remaining: ReadonlyArray<number>) => void) | undefined
+  /** What was really used, entry by entry. */
+  readonly actual: (settlement: Settlement) => ReadonlyArray<number>
+}
+
+/** One attempt as its gates see it. */
+export interface Call {
+  readonly request: LlmRequest
+  readonly provider: Service
+  readonly caller: Caller.Identity
+  /** Milliseconds of the clock when admission began, and by when the call must be over. */
+  readonly startedAt: number
+  readonly deadline: number
+  /** False for a hedge: it is refused where it would have to wait. */
+  readonly mayWait: boolean
+}
+
+/** How an attempt ended. */
+export interface Settlement {
+  /**
+   * `truncated`: ended without a finish part or without an answer. `abandoned`: interrupted, or dropped by its reader
+   * before the finish part. `refused`: the provider was not called.
+   */
+  readonly outcome: "success" | "failure" | "truncated" | "abandoned" | "refused"
+  readonly phase: Phase
+  readonly error: LlmError | undefined
+  readonly usage: Usage | undefined
+  /** Rate-limit headers of the answer, where the provider exposes them. */
+  readonly headers: Readonly<Record<string, unknown>> | undefined
+  /** Milliseconds from the provider's start; waiting at gates is not in it. Zero when it was not called. */
+  readonly latency: number
+  /** Milliseconds until the first visible part; `undefined` when there was none. */
+  readonly firstPart: number | undefined
+  /** The attempt was a hedge race's loser: not a failure, but it may have been slow. */
+  readonly lostRace: boolean
+}
+
+/**
+ * Puts gates before a provider. The provider's own endings are judged here too: an empty answer, a stream without a finish
+ * part and an in-band error become failures.
+ */
+export const through =
+  (gates: ReadonlyArray<Gate>) =>
+  (inner: Service): Service => {
+    const steps = stepsOf(gates)
+    return {
+      ...inner,
+      generate: (request) =>
+        Effect.suspend(() => {
+          const running = new Running(inner, request)
+          // the finalizer first and admission inside of it: the other way round a yield between them would leak
+          return Effect.onExit(
+            Effect.withFiber((fiber) => {
+              running.open(fiber)
+              return running.admit(steps, 0, () =>
+                Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer))
+              )
+            }),
+            (exit) => running.settle(exit)
+          )
+        }),
+      stream: (request) => Stream.scoped(Stream.fromPull(opening(inner, request, steps)))
+    }
+  }
+
+type Parts = readonly [LlmPart, ...Array<LlmPart>]
+
+/** Admission happens at the first pull: a stream that nobody reads takes nothing. */
+const opening = (inner: Service, request: LlmRequest, steps: ReadonlyArray<Step>) =>
+  Effect.map(Effect.scope, (scope): Pull.Pull<Parts, LlmError> => {
+    const running = new Running(inner, request)
+    const watch = new Watch(inner, () => running.now())
+    let pull: Pull.Pull<Parts, LlmError> | undefined
+    // the settle is added before the provider's own finalizers, so that these run first
+    const settled = Scope.addFinalizer(
+      scope,
+      Effect.suspend(() => running.settle(watch.exit, watch))
+    )
+    const admitted = Effect.withFiber((fiber) => {
+      running.open(fiber)
+      return running.admit(steps, 0, () => Scope.provide(Stream.toPull(inner.stream(request)), scope))
+    })
+    const opened = Effect.onExit(Effect.andThen(settled, admitted), (exit) => {
+      if (Exit.isFailure(exit)) watch.exit = exit
+      return Effect.void
+    })
+    return Effect.suspend(() => pull ?? Effect.flatMap(opened, (provider) => (pull = watch.over(provider))))
+  })
