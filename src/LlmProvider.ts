@@ -8,9 +8,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as fromModel from "./internal/fromLanguageModel.ts"
 import * as object from "./internal/generateObject.ts"
+import * as toModel from "./internal/languageModel.ts"
 import { LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
 import type { LlmPart, LlmResponse } from "./LlmResponse.ts"
@@ -24,6 +27,10 @@ export interface Service {
   readonly endpoint: string
   /** A digest or name of the API key: circuits opened by a bad key belong to it. Never the key. */
   readonly credential: string
+  /** The model's context window in tokens, where it is known: what does not fit one may fit another. */
+  readonly contextWindow?: number | undefined
+  /** Whether a prompt that ends with a piece of the answer is continued from there (a prefill). */
+  readonly continuesAnswers?: boolean | undefined
   /** How this provider wants a schema for structured output to be written, and how its answers are decoded. */
   readonly codecTransformer?: LanguageModel.CodecTransformer | undefined
   readonly generate: (request: LlmRequest.LlmRequest) => Effect.Effect<LlmResponse, LlmError>
@@ -72,6 +79,10 @@ export const generateObject = <A, E, RD, RE>(
     Effect.flatMap(valid(provider, input), (request) => object.generate(provider, request, schema, options?.name))
   )
 
+/** The provider of a layer, for as long as the scope lives. */
+export const build = <E, R>(layer: Layer.Layer<LlmProvider, E, R>): Effect.Effect<Service, E, R | Scope.Scope> =>
+  Effect.map(Layer.build(layer), (context) => Context.get(context, LlmProvider))
+
 /**
  * A policy over a layer: builds the layer's provider and gives what `f` makes of it. Apply it to a layer rather than
  * stacking layers, which are memoized by reference: two stacks that share a policy layer would share its first provider.
@@ -86,3 +97,42 @@ export const transform =
         return Effect.isEffect(outer) ? outer : Effect.succeed(outer)
       })
     ).pipe(Layer.provideMerge(layer))
+
+/**
+ * The `LanguageModel` of `effect/ai`, answered by the provider: an unchanged program with tools, `Chat` and structured
+ * output runs on it. Failures are `AiError`s; `LlmError.fromAiError` gives the whole error back.
+ *
+ * The full prompt is always sent: `ResponseIdTracker` has no effect. Tools that are defined by a provider are refused.
+ * Temperature and the like, which `effect/ai` has no field for, are set on the provider.
+ */
+export const languageModel: Layer.Layer<LanguageModel.LanguageModel, never, LlmProvider> = Layer.fresh(
+  Layer.effect(
+    LanguageModel.LanguageModel,
+    Effect.flatMap(LlmProvider, (provider) => toLanguageModel(provider))
+  )
+)
+
+/** Like `languageModel`, for a provider at hand. */
+export const toLanguageModel = (provider: Service): Effect.Effect<LanguageModel.LanguageModel> => toModel.make(provider)
+
+/**
+ * A provider that asks a `LanguageModel`, as every `@effect/ai-*` package makes one. What cannot be passed on
+ * (temperature, topP, seed, stop, maxOutputTokens, reasoningEffort, options for this provider, JSON together with tools)
+ * fails with an `InvalidRequestError` that names it.
+ *
+ * A JSON Schema is imported as a Schema: what that cannot express fails with `UnsupportedSchemaError`, properties that
+ * the schema does not name are dropped, `strict: false` is ignored. A JSON answer is streamed in one piece.
+ */
+export const fromLanguageModel = (
+  options: LanguageModelOptions
+): Layer.Layer<LlmProvider, never, LanguageModel.LanguageModel> =>
+  Layer.effect(
+    LlmProvider,
+    Effect.map(LanguageModel.LanguageModel, (model) => makeFromLanguageModel(model, options))
+  )
+
+/** Like `fromLanguageModel`, for a model at hand. Throws a `RangeError` for an empty provider or model. */
+export const makeFromLanguageModel = (model: LanguageModel.LanguageModel, options: LanguageModelOptions): Service =>
+  fromModel.make(model, options)
+
+export type LanguageModelOptions = fromModel.Options

@@ -13,44 +13,72 @@ import { ContextOverflow, ModelUnavailable, type Reason } from "./reasons.ts"
 export interface Call {
   readonly provider: string
   readonly model: string
+  /** Without query or credentials. */
   readonly url: string
   readonly request: LlmRequest
-  readonly secrets: ReadonlyArray<string>
-  readonly now: () => number
+  readonly key: string
+  readonly now: number
 }
 
-export const make = (call: Call, reason: Reason, phase: Phase): LlmError =>
-  new LlmError({ provider: call.provider, model: call.model, reason, phase })
-
-/** What the SDK threw. `answered`: some of the answer had come already. */
-export const fromCause = (call: Call, cause: unknown, answered: boolean): LlmError => {
-  const tooLarge = http.causes(cause).find((error) => error instanceof http.AnswerTooLarge)
-  if (tooLarge !== undefined) return invalidResponse(call, tooLarge.message)
-  if (cause instanceof SyntaxError) return invalidResponse(call, "the answer is not JSON")
-  const { error, headers, message, status } = apiError(cause)
-  if (status === undefined && error === undefined) return fromConnection(call, cause, answered)
-  return fromFailure(call, { ...detailsOf(error), status, headers, fallback: message })
-}
-
-/** An error object where the answer should be; `undefined` if the body is none. */
-export const fromBody = (call: Call, body: unknown, headers: Headers): LlmError | undefined =>
-  Predicate.isObject(body) && (body["type"] === "error" || body["error"] !== undefined)
-    ? fromFailure(call, { ...detailsOf(body), status: undefined, headers, fallback: undefined })
-    : undefined
-
-const invalidResponse = (call: Call, description: string) =>
-  make(call, new AiError.InvalidResponseError({ description }), "answered")
-
-/** The parts of the SDK's `APIError`, by shape: its classes come with a package that may not be loaded. */
-const apiError = (cause: unknown) => {
-  const { error, headers, status } = Predicate.isObject(cause) ? cause : {}
-  return {
-    error,
-    headers: headers instanceof Headers ? headers : undefined,
-    message: cause instanceof Error ? cause.message : undefined,
-    status: typeof status === "number" ? status : undefined
+/** An error object where an answer was due. */
+export class InBandError extends Error {
+  readonly status = undefined
+  readonly headers: Headers
+  readonly error: unknown
+  constructor(body: unknown, headers: Headers) {
+    super("the answer is an error")
+    this.error = body
+    this.headers = headers
   }
 }
+
+/** What the SDK or our decoder threw. */
+export const toLlmError = (cause: unknown, call: Call): LlmError => {
+  const fail = (reason: Reason, phase: Phase) =>
+    new LlmError({ provider: call.provider, model: call.model, reason, phase })
+  const unreadable = (description: string) => fail(new AiError.InvalidResponseError({ description }), "answered")
+  if (AiError.isAiErrorReason(cause)) return fail(cause, "answered")
+  if (cause instanceof http.AnswerTooLarge) return unreadable(cause.message)
+  // the message of a SyntaxError quotes the answer
+  if (cause instanceof SyntaxError) return unreadable("the answer is not JSON")
+  if (isApiError(cause)) {
+    const { error, headers, message, status } = cause
+    if (status !== undefined || error !== undefined) {
+      return fromFailure(call, { ...detailsOf(error), status, headers, fallback: message })
+    }
+    return fail(network(cause, call), http.connectionPhase(cause))
+  }
+  // the body broke off, which the SDK passes on as fetch gave it
+  if (codeOf(cause) !== undefined || (cause instanceof TypeError && cause.message === "terminated")) {
+    return fail(network(cause, call), "answered")
+  }
+  const description = describe(cause instanceof Error ? cause.message : undefined, call.request, [call.key])
+  return fail(new AiError.UnknownError({ description }), "sent")
+}
+
+/** The SDK's `APIError` or our `InBandError`; without status and error it is a connection that failed. */
+const isApiError = (
+  cause: unknown
+): cause is Error & {
+  readonly status: number | undefined
+  readonly headers: Headers | undefined
+  readonly error: unknown
+} => cause instanceof Error && "status" in cause && "headers" in cause && "error" in cause
+
+const network = (cause: unknown, call: Call) =>
+  new AiError.NetworkError({
+    reason: "TransportError",
+    method: "POST",
+    url: call.url,
+    description: codeOf(cause) ?? "the connection failed"
+  })
+
+/** The system's code of a failed connection; messages may hold more than we want to show. */
+const codeOf = (cause: unknown): string | undefined =>
+  http
+    .causes(cause)
+    .map(({ code }) => code)
+    .find((code) => typeof code === "string" && /^[A-Z][A-Z0-9_]+$/.test(code)) as string | undefined // as tested
 
 interface Failure {
   /** `undefined` for an error inside an answer that had begun with 200. */
@@ -77,7 +105,7 @@ const objectOf = (value: unknown): Readonly<Record<string, unknown>> => (Predica
 
 const fromFailure = (call: Call, failure: Failure): LlmError => {
   const { headers, status } = failure
-  const retryAfter = headers === undefined ? undefined : http.retryAfter(headers, call.now())
+  const retryAfter = headers === undefined ? undefined : http.retryAfter(headers, call.now)
   const word = headers?.get("x-should-retry")
   const reason = reasonOf(call, failure, retryAfter, word === "true")
   return new LlmError({
@@ -93,7 +121,7 @@ const fromFailure = (call: Call, failure: Failure): LlmError => {
 const reasonOf = (call: Call, failure: Failure, retryAfter: LlmError["retryAfter"], shouldRetry: boolean): Reason => {
   const { code, headers, message = "", status } = failure
   const description =
-    describe(failure.message ?? failure.fallback, call.request, call.secrets) ?? `HTTP status ${status ?? 200}`
+    describe(failure.message ?? failure.fallback, call.request, [call.key]) ?? `HTTP status ${status ?? 200}`
   const response = { status: status ?? 200, headers: headers === undefined ? {} : http.exposedHeaders(headers) }
   const details = { description, http: { response } }
   if (quotaCodes.has(code ?? "") || status === 402 || quotaMessage.test(message)) {
@@ -173,12 +201,4 @@ const byStatus: Readonly<Record<number, string>> = {
   401: "authentication_error",
   403: "permission_error",
   404: "not_found_error"
-}
-
-const fromConnection = (call: Call, cause: unknown, answered: boolean): LlmError => {
-  const message = http.causes(cause).at(-1)?.message
-  const shown = describe(typeof message === "string" ? message : undefined, call.request, call.secrets)
-  const description = shown ?? "the connection failed"
-  const reason = new AiError.NetworkError({ reason: "TransportError", method: "POST", url: call.url, description })
-  return make(call, reason, answered ? "answered" : http.connectionPhase(cause))
 }

@@ -3,6 +3,8 @@
  *
  * A JSON response format is imported as a Schema: it is sent as that Schema's JSON Schema, not word for word.
  */
+import * as Arr from "effect/Array"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as JsonSchema from "effect/JsonSchema"
 import * as Option from "effect/Option"
@@ -14,7 +16,7 @@ import * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
-import type * as Toolkit from "effect/ai/Toolkit"
+import * as Toolkit from "effect/ai/Toolkit"
 import { carriedBy, LlmError, type Phase } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import type * as LlmRequest from "../LlmRequest.ts"
@@ -35,7 +37,7 @@ export interface Options {
 export const make = (model: LanguageModel.LanguageModel, options: Options): Service => {
   for (const field of ["provider", "model"] as const) {
     if (options[field].trim() !== "") continue
-    throw new RangeError(`LlmProvider.fromLanguageModel: ${field} must not be empty`)
+    throw new RangeError(`LlmProvider.fromLanguageModel: ${field} must be a string that is not empty, got ""`)
   }
   const bridge = new Bridge(model, options)
   return {
@@ -48,9 +50,8 @@ export const make = (model: LanguageModel.LanguageModel, options: Options): Serv
   }
 }
 
+/** What `effect/ai` has no field for; a model takes them from its own layer. */
 const withoutField = ["maxOutputTokens", "temperature", "topP", "seed", "stop", "reasoningEffort"] as const
-
-type Format = Extract<LlmRequest.ResponseFormat, { readonly type: "json" }>
 
 class Bridge {
   private readonly model: LanguageModel.LanguageModel
@@ -62,39 +63,47 @@ class Bridge {
   }
 
   readonly accept = (request: LlmRequest.LlmRequest): Effect.Effect<LlmRequest.LlmRequest, LlmError> => {
+    const refuse = (parameter: string, constraint: string) =>
+      Effect.fail(this.error(new AiError.InvalidRequestError({ parameter, constraint }), "refused"))
     const { provider } = this.options
     const lost = withoutField.find((field) => request[field] !== undefined)
-    if (lost !== undefined) return Effect.fail(this.refuse(lost, notPassed))
-    if (request.providerOptions?.[provider] !== undefined) {
-      return Effect.fail(this.refuse(`providerOptions.${provider}`, notPassed))
-    }
-    const callsTools = (request.tools ?? []).length > 0 && request.toolChoice !== "none"
-    return request.responseFormat?.type === "json" && callsTools
-      ? Effect.fail(this.refuse("responseFormat", "must not be json where tools may be called: effect/ai cannot do both"))
+    if (lost !== undefined) return refuse(lost, notPassed)
+    if (request.providerOptions?.[provider] !== undefined) return refuse(`providerOptions.${provider}`, notPassed)
+    const mayCall = (request.tools ?? []).length > 0 && request.toolChoice !== "none"
+    return mayCall && request.responseFormat?.type === "json"
+      ? refuse("responseFormat", "must not be json where a tool may be called: effect/ai cannot answer with either")
       : Effect.succeed(request)
   }
 
   readonly generate = (request: LlmRequest.LlmRequest): Effect.Effect<LlmResponse, LlmError> => {
+    const { model, provider } = this.options
     const format = request.responseFormat
-    const content =
-      format?.type === "json"
-        ? this.object(request, format)
-        : Effect.map(this.model.generateText(asked(request)), (response) => response.content)
-    return content.pipe(
-      Effect.flatMap((parts) => encodeParts(parts.map(asEncoded))),
-      Effect.map((parts) => new LlmResponse({ provider: this.options.provider, model: this.options.model, parts })),
-      Effect.mapError((error) => this.fail(error, request, undefined))
+    const parts = format?.type === "json" ? this.object(request, format) : this.text(request)
+    return Effect.map(parts, (parts) => new LlmResponse({ provider, model, parts }))
+  }
+
+  private text(request: LlmRequest.LlmRequest) {
+    return this.model.generateText(asked(request)).pipe(
+      Effect.mapError((error) => this.fail(error, request)),
+      Effect.flatMap((response) => this.written(encodeParts(response.content.map(asEncoded))))
     )
   }
 
-  /** The text is written anew from the value: the model may have written it in the form that its own provider asks for. */
-  private object(request: LlmRequest.LlmRequest, format: Format) {
+  /** The text is written anew from the value: the model may have written it in the form that its own provider wants. */
+  private object(request: LlmRequest.LlmRequest, format: JsonFormat) {
     return Effect.gen({ self: this }, function* () {
-      const schema = yield* imported(format)
-      const response = yield* this.model.generateObject({ ...asked(request), schema, objectName: format.name })
-      const text = JSON.stringify(yield* Schema.encodeEffect(schema)(response.value))
-      const first = response.content.findIndex((part) => part.type === "text")
-      return response.content.flatMap((part, i) =>
+      const schema = yield* Effect.try({
+        try: () => imported(format),
+        catch: (cause) => this.error(unsupportedSchema(cause), "refused")
+      })
+      const response = yield* Effect.mapError(
+        this.model.generateObject({ ...asked(request), schema, objectName: format.name }),
+        (error) => this.fail(error, request)
+      )
+      const text = JSON.stringify(yield* this.written(Schema.encodeEffect(schema)(response.value)))
+      const parts = yield* this.written(encodeParts(response.content.map(asEncoded)))
+      const first = parts.findIndex((part) => part.type === "text")
+      return parts.flatMap((part, i): ReadonlyArray<Response.PartEncoded> =>
         part.type !== "text" ? [part] : i === first ? [{ ...part, text }] : []
       )
     })
@@ -104,34 +113,30 @@ class Bridge {
     Stream.suspend(() => {
       let begun = false
       let finished = false
-      const see = (parts: ReadonlyArray<LlmPart>) => {
-        begun = true
-        const failed = parts.find((part) => part.type === "error")
-        if (failed !== undefined) return Effect.fail(this.inBand(failed.error, request))
-        finished ||= parts.some((part) => part.type === "finish")
-        return Effect.succeed(parts)
-      }
       return this.parts(request).pipe(
         Stream.mapError((error) => this.fail(error, request, begun ? "answered" : undefined)),
-        Stream.mapArrayEffect(see),
+        Stream.mapEffect((part) => {
+          begun = true
+          finished ||= part.type === "finish"
+          return part.type === "error" ? Effect.fail(this.inBand(part.error, request)) : Effect.succeed(part)
+        }),
         Stream.concat(Stream.suspend(() => (finished ? Stream.empty : Stream.fail(this.truncated()))))
       )
     })
 
-  private parts(request: LlmRequest.LlmRequest) {
-    if (request.responseFormat?.type === "json") {
-      return Stream.unwrap(Effect.map(this.generate(request), ({ parts }) => Stream.fromIterable(toStreamParts(parts))))
-    }
-    return this.model
-      .streamText(asked(request))
-      .pipe(Stream.mapArrayEffect((parts) => encodeStreamParts(parts.map(asEncoded))))
+  /** `effect/ai` streams text only: a JSON answer comes in one piece. */
+  private parts(request: LlmRequest.LlmRequest): Stream.Stream<LlmPart, AiError.AiError | LlmError> {
+    return request.responseFormat?.type === "json"
+      ? Stream.unwrap(Effect.map(this.generate(request), ({ parts }) => Stream.fromIterable(toStreamParts(parts))))
+      : this.model
+          .streamText(asked(request))
+          .pipe(Stream.mapArrayEffect((parts) => this.written(encodeStreamParts(Arr.map(parts, asEncoded)))))
   }
 
   private inBand(error: unknown, request: LlmRequest.LlmRequest): LlmError {
     if (AiError.isAiError(error) || error instanceof LlmError) return this.fail(error, request, "answered")
     const description = Predicate.hasProperty(error, "message") ? String(error.message) : "the stream carried an error"
-    const reason = harmless(new AiError.InternalProviderError({ description }), request)
-    return this.error(reason, "answered")
+    return this.error(harmless(new AiError.InternalProviderError({ description }), request), "answered")
   }
 
   private truncated(): LlmError {
@@ -139,16 +144,112 @@ class Bridge {
     return this.error(new AiError.InternalProviderError({ description }), "answered")
   }
 
-  private fail(
-    error: AiError.AiError | LlmError | Schema.SchemaError | AiError.UnsupportedSchemaError,
-    request: LlmRequest.LlmRequest,
-    phase: Phase | undefined
-  ): LlmError {
+  private written<A>(encoded: Effect.Effect<A, Schema.SchemaError>): Effect.Effect<A, LlmError> {
+    return Effect.mapError(encoded, () =>
+      this.error(new AiError.InvalidOutputError({ description: "the answer has no encoded form" }), "answered")
+    )
+  }
+
+  private fail(error: AiError.AiError | LlmError, request: LlmRequest.LlmRequest, phase?: Phase): LlmError {
     if (error instanceof LlmError) return error
-    if (error instanceof AiError.UnsupportedSchemaError) return this.error(error, "refused")
-    if (!AiError.isAiError(error)) {
-      return this.error(new AiError.InvalidOutputError({ description: "the answer has no encoded form" }), "answered")
-    }
-    return Option.getOrElse(carriedBy(error), () => this.error(harmless(error.reason, request), phase, error.retryAfter))
+    return Option.getOrElse(carriedBy(error), () =>
+      this.error(harmless(error.reason, request), phase, error.retryAfter)
+    )
+  }
+
+  private error(reason: AiError.AiErrorReason, phase: Phase | undefined, retryAfter?: Duration.Duration): LlmError {
+    const { model, provider } = this.options
+    return new LlmError({ provider, model, reason, phase, retryAfter })
   }
 }
+
+const notPassed = "cannot be passed on through effect/ai: set it where the LanguageModel is made"
+
+/** The tools run where the request comes from, so that every call is handed on, also one to a tool nobody declared. */
+const asked = (request: LlmRequest.LlmRequest) =>
+  ({
+    prompt: request.prompt,
+    toolkit: toolkitOf(request.tools ?? []),
+    toolChoice: choiceOf(request.toolChoice),
+    disableToolCallResolution: true,
+    toolCallValidation: "deferred"
+  }) as const
+
+const choiceOf = (choice: LlmRequest.ToolChoice | undefined) =>
+  typeof choice === "object" && "oneOf" in choice ? { ...choice, mode: choice.mode ?? "auto" } : choice
+
+const toolkitOf = (tools: ReadonlyArray<LlmRequest.Tool>): Toolkit.WithHandler<Record<string, DynamicTool>> => ({
+  tools: Toolkit.make(...tools.map(toolOf)).tools,
+  handle: (name) =>
+    Effect.fail(
+      AiError.make({
+        module: "LlmProvider",
+        method: "fromLanguageModel",
+        reason: new AiError.InvalidRequestError({
+          parameter: "prompt",
+          constraint: `must hold the result of the approved call to ${name}: a provider runs no tools`
+        })
+      })
+    )
+})
+
+type DynamicTool = ReturnType<typeof dynamic>
+
+const dynamic = (spec: LlmRequest.Tool) =>
+  Tool.dynamic(spec.name, {
+    description: spec.description,
+    parameters: spec.parameters,
+    failure: Schema.Unknown,
+    failureMode: "return"
+  }).annotate(Tool.Strict, spec.strict)
+
+const toolOf = (spec: LlmRequest.Tool): DynamicTool => {
+  const tool = tools.get(spec) ?? dynamic(spec)
+  tools.set(spec, tool)
+  return tool
+}
+
+const tools = new WeakMap<LlmRequest.Tool, DynamicTool>()
+
+type JsonFormat = Extract<LlmRequest.ResponseFormat, { readonly type: "json" }>
+
+const imported = ({ description, schema }: JsonFormat) => {
+  const open = isComposed(schema)
+  const result = SchemaRepresentation.fromJsonSchemaDocument(JsonSchema.fromSchemaDraft2020_12(schema), {
+    onEnter: (node) => (open ? node : closed(node))
+  })
+  // what is made of JSON Schema alone is JSON on its encoded side and needs no services
+  return (description === undefined ? result : result.annotate({ description })) as Schema.Codec<
+    unknown,
+    Record<string, Schema.Json>
+  >
+}
+
+/** Without properties that nobody named: a strict provider refuses them, or asks for a list of pairs instead. */
+const closed = (node: JsonSchema.JsonSchema): JsonSchema.JsonSchema =>
+  Predicate.isObject(node["properties"]) && (node["additionalProperties"] ?? true) === true
+    ? { ...node, additionalProperties: false }
+    : node
+
+/** Whether objects are put together with `allOf`, where closing one part would forbid the properties of the others. */
+const isComposed = (node: unknown): boolean => {
+  if (Array.isArray(node)) return node.some(isComposed)
+  if (!Predicate.isObject(node)) return false
+  const { allOf, ...rest } = node as Record<string, unknown> // an object has string keys
+  const parts: ReadonlyArray<unknown> = Array.isArray(allOf) ? allOf : []
+  return (
+    parts.some((part) => Predicate.hasProperty(part, "properties") || Predicate.hasProperty(part, "$ref")) ||
+    isComposed(parts) ||
+    isComposed(Object.values(rest))
+  )
+}
+
+const unsupportedSchema = (cause: unknown) =>
+  new AiError.UnsupportedSchemaError({ description: cause instanceof Error ? cause.message : String(cause) })
+
+const encodeParts = Schema.encodeEffect(Schema.Array(Response.Part()))
+const encodeStreamParts = Schema.encodeEffect(Schema.NonEmptyArray(Response.StreamPart()))
+
+/** A tool result has its encoded form beside it, which only its tool's schema could make again. */
+const asEncoded = <Part extends Response.AnyPart>(part: Part): Part =>
+  part.type === "tool-result" ? { ...part, result: part.encodedResult } : part

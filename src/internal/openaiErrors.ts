@@ -95,10 +95,10 @@ const codeOf = (cause: unknown): string | undefined => {
 type Kind =
   | "quota"
   | "rate"
-  | "invalidKey"
-  | "expiredKey"
-  | "missingKey"
-  | "permission"
+  | "InvalidKey"
+  | "ExpiredKey"
+  | "MissingKey"
+  | "InsufficientPermissions"
   | "model"
   | "context"
   | "policy"
@@ -117,11 +117,11 @@ const kindByCode: ReadonlyMap<string, Kind> = new Map([
   ["rate_limit_exceeded", "rate"],
   ["rate_limit_error", "rate"],
   ["slow_down", "rate"],
-  ["invalid_api_key", "invalidKey"],
-  ["expired_api_key", "expiredKey"],
-  ["token_expired", "expiredKey"],
-  ["missing_api_key", "missingKey"],
-  ["insufficient_permissions", "permission"],
+  ["invalid_api_key", "InvalidKey"],
+  ["expired_api_key", "ExpiredKey"],
+  ["token_expired", "ExpiredKey"],
+  ["missing_api_key", "MissingKey"],
+  ["insufficient_permissions", "InsufficientPermissions"],
   ["model_not_found", "model"],
   ["model_deprecated", "model"],
   ["model_decommissioned", "model"],
@@ -138,7 +138,7 @@ const kindByCode: ReadonlyMap<string, Kind> = new Map([
 
 const answered = (cause: ApiError, context: Context): Failure => {
   const headers = cause.headers ?? new Headers()
-  const error = Predicate.isObject(cause.error) ? (cause.error as { readonly [key: string]: unknown }) : {} // fields unknown
+  const error = Predicate.isObject(cause.error) ? cause.error : {}
   const message = typeof cause.error === "string" ? cause.error : error["message"]
   const text = typeof message === "string" ? message : ""
   // gateways put a status into the code of an error that they send within an answer
@@ -173,13 +173,13 @@ const waits: ReadonlySet<Kind> = new Set(["quota", "rate", "internal"])
 const kindByStatus = (status: number | undefined, text: string, param: unknown): Kind => {
   switch (status) {
     case 401:
-      if (/expired/i.test(text)) return "expiredKey"
-      if (/insufficient permissions|missing scopes/i.test(text)) return "permission"
-      return /didn't provide|missing/i.test(text) ? "missingKey" : "invalidKey"
+      if (/expired/i.test(text)) return "ExpiredKey"
+      if (/insufficient permissions|missing scopes/i.test(text)) return "InsufficientPermissions"
+      return /didn't provide|missing/i.test(text) ? "MissingKey" : "InvalidKey"
     case 402:
       return "quota"
     case 403:
-      return "permission"
+      return "InsufficientPermissions"
     case 404:
       return param === "model" || /\bmodel\b/i.test(text) ? "model" : "invalid"
     case 408:
@@ -216,14 +216,6 @@ const reasonOf = (kind: Kind, facts: Facts): Reason => {
     }
     case "rate":
       return new AiError.RateLimitError({ retryAfter, ...seen })
-    case "invalidKey":
-      return new AiError.AuthenticationError({ kind: "InvalidKey", description, ...seen })
-    case "expiredKey":
-      return new AiError.AuthenticationError({ kind: "ExpiredKey", description, ...seen })
-    case "missingKey":
-      return new AiError.AuthenticationError({ kind: "MissingKey", description, ...seen })
-    case "permission":
-      return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description, ...seen })
     case "model":
       return new ModelUnavailable({ description })
     case "context":
@@ -234,6 +226,8 @@ const reasonOf = (kind: Kind, facts: Facts): Reason => {
       return new AiError.InternalProviderError({ description, ...seen })
     case "invalid":
       return new AiError.InvalidRequestError({ parameter, description, ...seen })
+    default:
+      return new AiError.AuthenticationError({ kind, description, ...seen })
   }
 }
 

@@ -9,12 +9,13 @@ export type Params = Chat.ChatCompletionCreateParamsNonStreaming
 
 /**
  * Throws an `InvalidRequestError`. The request's options for the provider are merged last and unchecked, but they never
- * replace the model or the messages, which policies have seen.
+ * replace the model or the messages, which policies have seen, and never make a stream of a call.
  */
 export const paramsUnsafe = (request: LlmRequest.LlmRequest, provider: string, model: string): Params => {
   const params = {
     ...settings(request),
     ...LlmRequest.providerOptions(request, provider),
+    stream: undefined,
     model,
     messages: request.prompt.content.flatMap((message, i) => messagesOf(message, `prompt[${i}]`, provider))
   }
@@ -84,7 +85,7 @@ const messagesOf = (
     }
     case "assistant":
       return assistantMessages(message, at, provider)
-    case "tool":
+    default:
       return message.content.flatMap((part, j) =>
         part.type === "tool-result" ? [{ ...toolMessage(part, `${at}.content[${j}]`, provider), ...extra }] : []
       )

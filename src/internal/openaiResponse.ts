@@ -250,6 +250,6 @@ const countOf = (value: unknown): number | undefined =>
 
 type Fields = { readonly [key: string]: unknown }
 
-const objectOf = (value: unknown): Fields => (Predicate.isObject(value) ? (value as Fields) : {}) // unknown fields
+const objectOf = (value: unknown): Fields => (Predicate.isObject(value) ? value : {})
 const arrayOf = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "")

@@ -1,0 +1,143 @@
+/**
+ * Anthropic's Messages API, through the `@anthropic-ai/sdk` package (1.12 or later, an optional peer).
+ *
+ * It asks once: retries, deadlines and limits are policies. Interrupting a call, or leaving its stream, closes the
+ * connection. `temperature` and `topP` are refused unless `apiVersion` is `"2023-06-01"`: later versions of the API know
+ * them no more; `seed` is always refused. `reasoningEffort` becomes adaptive thinking, or a budget on models before 4.6.
+ *
+ * Prompt caching: `options: { anthropic: { cacheControl: { type: "ephemeral" } } }` on a message or part, or
+ * `providerOptions: { anthropic: { cache_control, toolOptions: { search: { cacheControl } }, betas: [...] } }`.
+ * Thinking comes with its signature in `metadata.anthropic`, and goes back with it in the next turn.
+ */
+import type * as Config from "effect/Config"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as AnthropicStructuredOutput from "effect/ai/AnthropicStructuredOutput"
+import { makeSend, type Send } from "./internal/anthropicClient.ts"
+import { InBandError, toLlmError } from "./internal/anthropicErrors.ts"
+import { type Params, toParams } from "./internal/anthropicRequest.ts"
+import { EventDecoder, invalidResponse, partsUnsafe, streamPartsUnsafe } from "./internal/anthropicResponse.ts"
+import * as Connection from "./internal/connection.ts"
+import { endpointId, exposedHeaders } from "./internal/http.ts"
+import { integer } from "./internal/options.ts"
+import { type Configurable, fromConfig, settingsUnsafe } from "./internal/providerOptions.ts"
+import type { LlmError } from "./LlmError.ts"
+import * as LlmProvider from "./LlmProvider.ts"
+import type { LlmRequest } from "./LlmRequest.ts"
+import { type LlmPart, LlmResponse } from "./LlmResponse.ts"
+
+export interface Options {
+  readonly model: string
+  /** An effect is run for each call, so that keys can rotate. */
+  readonly apiKey: Redacted.Redacted | Effect.Effect<Redacted.Redacted, LlmError>
+  /** Names the key in circuits. Default: a digest of the key, `"rotating"` where the key is an effect. */
+  readonly credentialId?: string | undefined
+  /** Without `/v1`. Default `"https://api.anthropic.com"`. */
+  readonly baseUrl?: string | undefined
+  /** Allows plain HTTP to other hosts than this one. Default `false`. */
+  readonly allowInsecure?: boolean | undefined
+  /** The provider's name in errors, receipts and `providerOptions`, beside `anthropic`. Default `"anthropic"`. */
+  readonly name?: string | undefined
+  /** `"2023-06-01"` still takes `temperature` and `topP`. Default `"2026-10-21"`. */
+  readonly apiVersion?: "2026-10-21" | "2023-06-01" | undefined
+  /** For requests that do not say, since the API must be told. Default `4096`. */
+  readonly maxOutputTokens?: number | undefined
+  /** The longest wait for a whole answer, or for the next event of a stream: a backstop. Default `"10 minutes"`. */
+  readonly requestTimeout?: Duration.Input | undefined
+  /** The longest answer accepted, in bytes. Default 8 MiB. */
+  readonly maxAnswerBytes?: number | undefined
+}
+
+/** The provider; impossible options throw a `RangeError`, a missing `@anthropic-ai/sdk` package is a defect. */
+export const make = (options: Options): Effect.Effect<LlmProvider.Service> => build("Anthropic.make", options)
+
+export const layer = (options: Options): Layer.Layer<LlmProvider.LlmProvider> =>
+  Layer.effect(LlmProvider.LlmProvider, build("Anthropic.layer", options))
+
+/**
+ * The same options, any of them as a `Config`. Reads `ANTHROPIC_API_KEY`, and `ANTHROPIC_BASE_URL` where it is set; an
+ * empty key and options that can never work are a `ConfigError`.
+ */
+export const layerConfig = (options: Configurable<Options>): Layer.Layer<LlmProvider.LlmProvider, Config.ConfigError> =>
+  Layer.effect(
+    LlmProvider.LlmProvider,
+    fromConfig<Options, LlmProvider.Service>(
+      options,
+      { apiKey: "ANTHROPIC_API_KEY", baseUrl: "ANTHROPIC_BASE_URL" },
+      (configured) => build("Anthropic.layerConfig", configured)
+    )
+  )
+
+const build = (owner: string, options: Options): Effect.Effect<LlmProvider.Service> => {
+  const { apiVersion = "2026-10-21", baseUrl = "https://api.anthropic.com", name = "anthropic" } = options
+  const settings = settingsUnsafe(owner, { ...options, baseUrl, name })
+  const { credential, maxAnswerBytes, model, provider } = settings
+  const maxOutputTokens = integer(`${owner}: maxOutputTokens`, options.maxOutputTokens ?? 4096, 1)
+  const url = `${settings.baseUrl.origin}${settings.baseUrl.pathname.replace(/\/$/, "")}/v1/messages`
+  const dialect = { name, model, maxOutputTokens, sampling: apiVersion === "2023-06-01" }
+  return Effect.map(makeSend({ ...settings, apiVersion }), (send) => {
+    const connection = Connection.make({
+      ...settings,
+      catch: (cause, request, key, now) => toLlmError(cause, { provider, model, url, request, key, now })
+    })
+    const paramsOf = (request: LlmRequest) =>
+      Effect.mapError(Effect.fromResult(toParams(request, dialect)), connection.refuse)
+    return {
+      provider,
+      model,
+      endpoint: endpointId("anthropic", settings.baseUrl, [], model),
+      credential,
+      codecTransformer: AnthropicStructuredOutput.toCodecAnthropic,
+      generate: (request) =>
+        Effect.flatMap(paramsOf(request), (params) =>
+          connection.call(request, async (key, signal) => {
+            const { data, response } = await send(params, { key, signal, stream: false })
+            return new LlmResponse({ provider, model, parts: partsUnsafe(jsonOf(data, response), httpOf(response)) })
+          })
+        ),
+      stream: (request) =>
+        Stream.unwrap(
+          Effect.map(paramsOf(request), (params) =>
+            connection
+              .stream(request, (key, signal) => streamed(send, params, key, signal, maxAnswerBytes))
+              .pipe(Stream.flattenIterable)
+          )
+        )
+    }
+  })
+}
+
+async function* streamed(
+  send: Send,
+  params: Params,
+  key: string,
+  signal: AbortSignal,
+  maxBytes: number
+): AsyncGenerator<ReadonlyArray<LlmPart>> {
+  const { data, response } = await send(params, { key, signal, stream: true })
+  const type = response.headers.get("content-type") ?? ""
+  if (type.includes("text/html")) throw invalidResponse("it is a web page")
+  if (type.includes("json")) {
+    yield streamPartsUnsafe(jsonOf(await response.json(), response), httpOf(response))
+    return
+  }
+  const decoder = new EventDecoder(httpOf(response), maxBytes)
+  // the SDK's stream, as asked for
+  for await (const event of data as AsyncIterable<unknown>) {
+    yield decoder.push(event)
+    if (decoder.done) return
+  }
+  yield decoder.end()
+}
+
+/** The answer as JSON, or why it is no answer. */
+const jsonOf = (data: unknown, response: Response): unknown => {
+  if (typeof data !== "object" || data === null) throw invalidResponse("it is not JSON")
+  if ("error" in data && data.error !== null && data.error !== undefined) throw new InBandError(data, response.headers)
+  return data
+}
+
+const httpOf = (response: Response) => ({ status: response.status, headers: exposedHeaders(response.headers) })

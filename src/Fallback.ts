@@ -1,0 +1,147 @@
+/**
+ * Asks the next provider when one cannot answer: which errors move on, the table of `LlmError.consequence` says.
+ *
+ * Only before the first visible part of a stream. A stream that breaks later fails with `StreamInterrupted`, which has what
+ * was delivered, or goes on with a provider that can continue it (`onBreak: "resume"`).
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Attempts from "./Attempts.ts"
+import * as Deadline from "./Deadline.ts"
+import { beforeFirstPart, type Discard, type Policy } from "./internal/beforeFirstPart.ts"
+import { Delivery } from "./internal/delivery.ts"
+import { integer } from "./internal/options.ts"
+import type { Race } from "./internal/race.ts"
+import { consequence, LlmError } from "./LlmError.ts"
+import * as LlmProvider from "./LlmProvider.ts"
+
+export interface Options {
+  /** Which errors move on to the next provider, instead of the table. */
+  readonly when?: ((error: LlmError) => boolean) | undefined
+  /**
+   * What becomes of a stream that breaks after its first visible part. Default `"fail"`. `"resume"` asks the providers that
+   * follow and have `continuesAnswers`, if only text was delivered.
+   */
+  readonly onBreak?: "fail" | "resume" | undefined
+  /** Most attempts of any kind (retries, fallbacks, hedges) of one call. Default 8. */
+  readonly maxAttempts?: number | undefined
+}
+
+type Providers = readonly [LlmProvider.Service, ...ReadonlyArray<LlmProvider.Service>]
+
+/**
+ * Providers in, provider out, under the name of the first one; an answer says who gave it. With `race`, a slow provider is
+ * hedged with the one after it.
+ */
+export const make = (options: Options = {}, race?: Race) => {
+  const maxAttempts = integer("Fallback.make: maxAttempts", options.maxAttempts ?? Attempts.defaultMax, 1)
+  return (providers: Providers): LlmProvider.Service => {
+    const policy: Policy = (attempt, discard) =>
+      providers.length === 1
+        ? attempt(providers[0])
+        : Attempts.open(
+            Effect.suspend(() => new Falling(providers, options, race, attempt, discard).from(0)),
+            maxAttempts
+          )
+    return beforeFirstPart(providers[0], policy, (begun, request, scope) =>
+      new Delivery(options.onBreak === "resume" ? providers : [], begun, request, scope).pull()
+    )
+  }
+}
+
+/** Puts the providers of other layers behind that of a layer. */
+export const withFallbacks = <E2, R2>(
+  others: ReadonlyArray<Layer.Layer<LlmProvider.LlmProvider, E2, R2>>,
+  options?: Options
+) => {
+  const fallback = make(options)
+  return LlmProvider.transform((first) =>
+    Effect.map(Effect.forEach(others, LlmProvider.build), (rest) => fallback([first, ...rest]))
+  )
+}
+
+/** One call on its way along the providers. */
+class Falling<A> {
+  private readonly errors: Array<LlmError> = []
+  private readonly providers: Providers
+  private readonly options: Options
+  private readonly race: Race | undefined
+  private readonly attempt: (provider: LlmProvider.Service) => Effect.Effect<A, LlmError>
+  private readonly discard: Discard<A>
+
+  constructor(
+    providers: Providers,
+    options: Options,
+    race: Race | undefined,
+    attempt: (provider: LlmProvider.Service) => Effect.Effect<A, LlmError>,
+    discard: Discard<A>
+  ) {
+    this.providers = providers
+    this.options = options
+    this.race = race
+    this.attempt = attempt
+    this.discard = discard
+  }
+
+  from(index: number): Effect.Effect<A, LlmError> {
+    return Effect.suspend(() => {
+      const [provider, backup] = this.providers.slice(index)
+      if (provider === undefined) return Effect.fail(conclusion(this.errors))
+      if (this.race === undefined || backup === undefined) {
+        return Effect.catch(this.attempt(provider), (error) => this.after(index, [error]))
+      }
+      const raced = this.race(this.attempt(provider), this.attempt(backup), this.discard)
+      return Effect.catch(raced, (lost) =>
+        lost.backup === undefined
+          ? this.after(index, [lost.primary])
+          : this.after(index + 1, [lost.primary, lost.backup])
+      )
+    })
+  }
+
+  private after(index: number, errors: ReadonlyArray<LlmError>): Effect.Effect<A, LlmError> {
+    return Effect.withFiber((fiber) => {
+      this.errors.push(...errors)
+      const next = errors.every((error) => this.movesOn(error)) ? this.next(index, errors) : -1
+      const late = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() >= fiber.getRef(Deadline.Deadline)
+      if (next === -1 || late || !Attempts.take(fiber)) return Effect.fail(conclusion(this.errors))
+      return this.from(next)
+    })
+  }
+
+  private movesOn(error: LlmError): boolean {
+    if (this.options.when !== undefined) return this.options.when(error)
+    const { next } = consequence(error)
+    return next === "yes" || next === "larger-window"
+  }
+
+  /** Where to go on behind a provider: what does not fit one may fit a later one with a larger window. */
+  private next(index: number, errors: ReadonlyArray<LlmError>): number {
+    const fits = (provider: LlmProvider.Service) =>
+      errors.every((error) => {
+        if (error.reason._tag !== "ContextOverflow" || this.options.when !== undefined) return true
+        const window = error.reason.limit ?? this.providers[index]?.contextWindow
+        return provider.contextWindow !== undefined && window !== undefined && provider.contextWindow > window
+      })
+    return this.providers.findIndex((provider, i) => i > index && fits(provider))
+  }
+}
+
+/** The last failure of a provider that was called, else the last refusal; it may be tried again when the first may. */
+const conclusion = (errors: ReadonlyArray<LlmError>): LlmError => {
+  const last = errors.findLast((error) => error.phase !== "refused") ?? errors.at(-1)
+  if (last === undefined) throw new Error("a conclusion without a failure") // callers push at least one error first
+  const hints = errors.flatMap((error) => (error.retryAfter === undefined ? [] : [error.retryAfter]))
+  const soonest = hints.reduce((a, b) => Duration.min(a, b), hints[0] ?? Duration.zero)
+  if (hints.length === 0 || (last.retryAfter !== undefined && Duration.equals(soonest, last.retryAfter))) return last
+  return new LlmError({
+    provider: last.provider,
+    model: last.model,
+    reason: last.reason,
+    retryAfter: soonest,
+    phase: last.phase,
+    shouldRetry: last.shouldRetry
+  })
+}

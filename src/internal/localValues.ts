@@ -1,0 +1,108 @@
+/** Values found in a text for the fields of a schema: what stands beside the field's name first, then what is left over. */
+import { contentWords, readableLength, stem, words } from "./localWords.ts"
+
+/** Takes values out of one text; what was taken is not given to another field. */
+export interface Finder {
+  readonly number: (field: string, fits: (value: number) => boolean) => number | undefined
+  readonly string: (field: string, fits: (value: string) => boolean) => string | undefined
+  /** The first run of characters without white space that fits. */
+  readonly token: (fits: (value: string) => boolean) => string | undefined
+  readonly boolean: (field: string) => boolean
+  readonly option: (options: ReadonlyArray<unknown>) => unknown
+  /** A text for a field that nothing in particular was found for. */
+  readonly fallback: string
+}
+
+export const make = (input: string, fallback: string): Finder => {
+  const text = input.slice(-readableLength)
+  const numbers = numbersOf(text)
+  const names = [...quoted(text), ...properNouns(text)]
+  const tokens = text.split(/[\s"'`()<>,;]+/).map((token) => token.replace(/[.!?:]+$/, ""))
+  return {
+    fallback,
+    number: (field, fits) => {
+      const wanted = new Set(words(spaced(field)).map(stem))
+      const beside = numbers.findIndex((n) => fits(n.value) && n.neighbours.some((word) => wanted.has(word)))
+      const at = beside === -1 ? numbers.findIndex((n) => fits(n.value)) : beside
+      return at === -1 ? undefined : numbers.splice(at, 1)[0]?.value
+    },
+    string: (field, fits) => {
+      const value = labelled(text, field)
+      if (value !== undefined && fits(value)) return value
+      const at = names.findIndex(fits)
+      return at === -1 ? undefined : names.splice(at, 1)[0]
+    },
+    token: (fits) => tokens.find(fits),
+    boolean: (field) => {
+      const said = new Set(words(text).map(stem))
+      const wanted = contentWords(spaced(field)).map(stem)
+      return wanted.length > 0 && wanted.every((word) => said.has(word))
+    },
+    option: (options) => {
+      const said = text.toLowerCase()
+      return options.find(
+        (option) => (typeof option === "string" || typeof option === "number") && includesWord(said, String(option))
+      )
+    }
+  }
+}
+
+/** `affectedUsers` and `affected_users` as words. */
+export const spaced = (field: string): string =>
+  field.replaceAll(/([a-z\d])(?=[A-Z])/g, "$1 ").replaceAll(/[_-]+/g, " ")
+
+const includesWord = (text: string, option: string): boolean => {
+  const wanted = option.toLowerCase()
+  if (wanted === "") return false
+  for (let at = text.indexOf(wanted); at !== -1; at = text.indexOf(wanted, at + 1)) {
+    if (!isLetter(text[at - 1]) && !isLetter(text[at + wanted.length])) return true
+  }
+  return false
+}
+
+const isLetter = (character: string | undefined): boolean => character !== undefined && /[\p{L}\p{N}]/u.test(character)
+
+interface Found {
+  readonly value: number
+  /** The two words before and the two after. */
+  readonly neighbours: ReadonlyArray<string>
+}
+
+const numbersOf = (text: string): Array<Found> =>
+  Array.from(
+    text.matchAll(/(?<![\p{L}\p{N}.:/-])-?\d{1,15}(?:,\d{3})*(?:\.\d{1,15})?(?![\p{L}\p{N}:/]|-\d|\.\d)/gu),
+    (match) => ({
+      value: Number(match[0].replaceAll(",", "")),
+      neighbours: [
+        ...words(text.slice(Math.max(0, match.index - 40), match.index)).slice(-2),
+        ...words(text.slice(match.index + match[0].length, match.index + match[0].length + 40)).slice(0, 2)
+      ].map(stem)
+    })
+  )
+
+const quoted = (text: string): Array<string> =>
+  Array.from(
+    text.matchAll(/"([^"\n]{1,200})"|“([^”\n]{1,200})”|`([^`\n]{1,200})`/g),
+    ([, a, b, c]) => a ?? b ?? c ?? ""
+  )
+
+/** Runs of capitalised words that do not begin a sentence. */
+const properNouns = (text: string): Array<string> =>
+  Array.from(
+    text.matchAll(/(?<=[\p{L}\p{N},;:] )(?:\p{Lu}[\p{L}\p{N}'’-]{1,40})(?: \p{Lu}[\p{L}\p{N}'’-]{0,40}){0,4}/gu),
+    ([name]) => name
+  )
+
+/** `city: Paris`, `city is "New York"`, `city = paris` */
+const labelled = (text: string, field: string): string | undefined => {
+  const label = spaced(field)
+    .trim()
+    .replaceAll(/[^\p{L}\p{N} ]/gu, "")
+    .replaceAll(/ +/g, "[ _-]?")
+  if (label === "" || label.length > 200) return undefined
+  const match = new RegExp(
+    `\\b${label}(?: is| =|:|=) *(?:"([^"\\n]{1,200})"|([^\\s.,;!?][^\\n.,;!?]{0,80}))`,
+    "iu"
+  ).exec(text)
+  return match === null ? undefined : (match[1] ?? match[2] ?? "").trim()
+}
