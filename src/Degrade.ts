@@ -165,7 +165,7 @@ export const ladder = <const L extends Rungs>(
   const grace = positiveMillis("Degrade.ladder: grace", options.grace ?? 250)
   const [current, ...below] = rungs
   return Effect.withFiber((fiber) =>
-    climb({ deadline: fiber.getRef(Deadline.Deadline), grace, current, below, failures: [], mayAsk: true })
+    climb({ deadline: Deadline.earlier(fiber, within), grace, current, below, failures: [], mayAsk: true })
   ) as ReturnType<typeof ladder<L>> // the names, values and errors are those of the rungs that were given
 }
 

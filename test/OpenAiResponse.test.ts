@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import * as Response from "effect/ai/Response"
 import * as LlmRequest from "effect-ballast/LlmRequest"
-import { collectParts, type LlmPart } from "effect-ballast/LlmResponse"
+import { collectParts, type LlmPart, type Usage } from "effect-ballast/LlmResponse"
 import { ChunkDecoder, partsUnsafe } from "../src/internal/openaiResponse.ts"
 import { chunk, completion, events, json, provider, serve } from "./fixtures/openai/server.ts"
 
@@ -87,7 +87,7 @@ describe("a whole answer", () => {
     assert.include(partsUnsafe({ choices }, http).at(-1), { type: "finish", reason: expected })
   })
 
-  it.each<[string, unknown, object]>([
+  it.each<[string, unknown, Usage]>([
     ["no usage", undefined, { inputTokens: {}, outputTokens: {} }],
     ["null", null, { inputTokens: {}, outputTokens: {} }],
     [
@@ -239,9 +239,11 @@ describe("a stream", () => {
 })
 
 const Piece = Schema.String.check(Schema.isMaxLength(8))
+/** `__proto__` is refused, as it should be. */
+const Key = Schema.String.check(Schema.makeFilter((key) => key !== "__proto__"))
 const Call = Schema.Struct({
   name: Schema.NonEmptyString,
-  params: Schema.Record(Schema.String, Schema.Union([Schema.Int, Schema.String, Schema.Null])),
+  params: Schema.Record(Key, Schema.Union([Schema.Int, Schema.String, Schema.Null])),
   pieces: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 40 })))
 })
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1000 }))

@@ -2,13 +2,13 @@ import { spawnSync } from "node:child_process"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Duration, Effect, Exit, Fiber, Latch, Layer, Scheduler, Scope, Stream, Tracer } from "effect"
-import { Prompt } from "effect/ai"
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Latch, Scheduler, Scope, Stream } from "effect"
+import { AiError, Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Caller from "effect-ballast/Caller"
 import * as Deadline from "effect-ballast/Deadline"
 import { wheelOf } from "effect-ballast/internal/timer"
-import type { LlmError } from "effect-ballast/LlmError"
+import { LlmError } from "effect-ballast/LlmError"
 import * as LlmProvider from "effect-ballast/LlmProvider"
 import * as LlmRequest from "effect-ballast/LlmRequest"
 import { type LlmPart, LlmResponse } from "effect-ballast/LlmResponse"
@@ -39,6 +39,16 @@ const verdict = (error: LlmError) =>
   error.reason._tag === "TimedOut"
     ? [error.reason.phase, Duration.toMillis(error.reason.after), error.phase]
     : [error.reason._tag]
+
+const tags = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> =>
+  Exit.isFailure(exit) ? exit.cause.reasons.map(({ _tag }) => _tag) : []
+
+/** A provider whose calls release something before they end. */
+const finalizing = (provider: LlmProvider.Service, release: Effect.Effect<void>): LlmProvider.Service => ({
+  ...provider,
+  generate: (request) => Effect.onExit(provider.generate(request), () => release),
+  stream: (request) => Stream.onExit(provider.stream(request), () => release)
+})
 
 const alarms = Effect.withFiber((fiber) => Effect.succeed(wheelOf(fiber).size))
 
@@ -174,7 +184,7 @@ describe("generate", () => {
     }
     const call = both({ total: "4 seconds" })(seeing)
       .generate(request)
-      .pipe(Caller.provide({ tenant: "acme" }), Effect.withSpan("outer"), Effect.provide(tracing))
+      .pipe(Caller.provide({ tenant: "acme" }), Effect.withSpan("outer"))
     return Effect.gen(function* () {
       const fiber = yield* start(Effect.exit(call))
       yield* at(1000)
@@ -185,12 +195,13 @@ describe("generate", () => {
 
   it.effect("failures, defects and interruption of the provider's own pass as they are", () => {
     const boom = new Error("boom")
+    const reason = new AiError.InternalProviderError({ description: "overloaded" })
+    const typed = Effect.fail(new LlmError({ provider: "p", model: "m", reason }))
     const failing = (failure: Effect.Effect<never, LlmError>): LlmProvider.Service => ({
       ...TestProvider.make(),
       generate: () => Effect.andThen(Effect.sleep("1 second"), failure),
       stream: () => Stream.fromEffect(Effect.andThen(Effect.sleep("1 second"), failure))
     })
-    const typed = Effect.flip(LlmRequest.make("")).pipe(Effect.flatMap((reason) => Effect.fail(unavailable(reason))))
     return Effect.gen(function* () {
       for (const failure of [Effect.die(boom), Effect.interrupt, typed] as const) {
         const provider = both({})(failing(failure))

@@ -19,7 +19,7 @@ export const paramsUnsafe = (request: LlmRequest.LlmRequest, provider: string, m
     model,
     messages: request.prompt.content.flatMap((message, i) => messagesOf(message, `prompt[${i}]`, provider))
   }
-  return params as Params // the server judges the provider's own options; JSON leaves out what is undefined
+  return params as unknown as Params // the server judges the provider's own options; JSON leaves out what is undefined
 }
 
 const settings = (request: LlmRequest.LlmRequest) => ({
