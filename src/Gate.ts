@@ -5,8 +5,8 @@
  * happens: success, failure, defect, interruption while waiting or in flight, a stream that ends, breaks, is cut off or is
  * dropped by its reader. A waiter holds nothing, or only what will be settled.
  */
+import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -87,7 +87,7 @@ export interface Settlement {
   readonly usage: Usage | undefined
   /** Rate-limit headers of the answer, where the provider exposes them. */
   readonly headers: Readonly<Record<string, unknown>> | undefined
-  /** Milliseconds from the provider's start; waiting at gates is not in it. Zero when it was not called. */
+  /** Milliseconds from the provider's start; waiting at gates is not in it. Zero where the call was refused. */
   readonly latency: number
   /** Milliseconds until the first visible part; `undefined` when there was none. */
   readonly firstPart: number | undefined
@@ -106,43 +106,50 @@ export const through =
     return {
       ...inner,
       generate: (request) =>
-        Effect.suspend(() => {
-          const running = new Running(inner, request)
+        Effect.withFiber((fiber) => {
+          const running = new Running(inner, request, fiber)
           // the finalizer first and admission inside of it: the other way round a yield between them would leak
           return Effect.onExit(
-            Effect.withFiber((fiber) => {
-              running.open(fiber)
-              return running.admit(steps, 0, () =>
-                Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer))
-              )
-            }),
+            Effect.suspend(() =>
+              running.admit(steps, 0, () => Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer)))
+            ),
             (exit) => running.settle(exit)
           )
         }),
-      stream: (request) => Stream.scoped(Stream.fromPull(opening(inner, request, steps)))
+      stream: (request) =>
+        Stream.fromChannel(
+          Channel.fromTransformBracket((_upstream, _outer, scope) =>
+            Effect.sync(() => opening(inner, request, steps, scope))
+          )
+        )
     }
   }
 
 type Parts = readonly [LlmPart, ...Array<LlmPart>]
 
-/** Admission happens at the first pull: a stream that nobody reads takes nothing. */
-const opening = (inner: Service, request: LlmRequest, steps: ReadonlyArray<Step>) =>
-  Effect.map(Effect.scope, (scope): Pull.Pull<Parts, LlmError> => {
-    const running = new Running(inner, request)
+/** Admission happens at the first pull, and once: a stream that nobody reads takes nothing. */
+const opening = (
+  inner: Service,
+  request: LlmRequest,
+  steps: ReadonlyArray<Step>,
+  scope: Scope.Scope
+): Pull.Pull<Parts, LlmError> => {
+  let pull: Pull.Pull<Parts, LlmError> | undefined
+  const opened = Effect.withFiber((fiber) => {
+    const running = new Running(inner, request, fiber)
     const watch = new Watch(inner, () => running.now())
-    let pull: Pull.Pull<Parts, LlmError> | undefined
-    // the settle is added before the provider's own finalizers, so that these run first
-    const settled = Scope.addFinalizer(
-      scope,
-      Effect.suspend(() => running.settle(watch.exit, watch))
+    const settle = Effect.suspend(() => {
+      // in a scope that is closed already this runs at once, and nothing may be taken behind it
+      pull ??= Effect.interrupt
+      return running.settle(watch.exit, watch)
+    })
+    const admitted = Effect.onError(
+      Effect.suspend(() => running.admit(steps, 0, () => Channel.toPullScoped(inner.stream(request).channel, scope))),
+      (cause) => Effect.sync(() => (pull = watch.ended(cause)))
     )
-    const admitted = Effect.withFiber((fiber) => {
-      running.open(fiber)
-      return running.admit(steps, 0, () => Scope.provide(Stream.toPull(inner.stream(request)), scope))
-    })
-    const opened = Effect.onExit(Effect.andThen(settled, admitted), (exit) => {
-      if (Exit.isFailure(exit)) watch.exit = exit
-      return Effect.void
-    })
-    return Effect.suspend(() => pull ?? Effect.flatMap(opened, (provider) => (pull = watch.over(provider))))
+    // the settle is added before the provider's own finalizers, so that these run first
+    const added = Scope.addFinalizer(scope, Effect.uninterruptible(settle))
+    return Effect.flatMap(added, () => pull ?? Effect.flatMap(admitted, (parts) => (pull = watch.over(parts))))
   })
+  return Effect.suspend(() => pull ?? opened)
+}

@@ -104,45 +104,53 @@ const pulling = (open: (scope: Scope.Scope) => Effect.Effect<Parts>): Stream.Str
 
 /** The parts of one attempt. Its times run down only while a part is asked for. */
 const bounded = (inner: LlmProvider.Service, request: LlmRequest, limits: Limits, scope: Scope.Scope): Parts => {
-  let source: Parts = Effect.suspend(() =>
-    Effect.flatMap(Channel.toPullScoped(inner.stream(request).channel, scope), (pull) => (source = pull))
-  )
+  const firstPart = limits.firstPart(request)
+  let clock: Clock.Clock
   let startedAt: number | undefined
+  let askedAt = 0
+  let deadline = Infinity
   let attemptLeft = limits.attempt
-  let firstLeft = limits.firstPart(request)
+  let partLeft = firstPart
   let begun = false
   let came: Phase = "sent"
 
-  const late = (partLeft: number, deadlineLeft: number, now: number): LlmError => {
-    const nearest = Math.min(partLeft, attemptLeft)
-    if (deadlineLeft <= nearest) return timedOut(inner, "total", now + deadlineLeft - (startedAt ?? now), came)
+  const late = (): LlmError => {
+    if (deadline - askedAt <= Math.min(attemptLeft, partLeft)) {
+      return timedOut(inner, "total", deadline - (startedAt ?? deadline), came)
+    }
     if (attemptLeft <= partLeft) return timedOut(inner, "attempt", limits.attempt, came)
-    return begun
-      ? timedOut(inner, "idle", limits.idle, came)
-      : timedOut(inner, "firstPart", limits.firstPart(request), came)
+    return begun ? timedOut(inner, "idle", limits.idle, came) : timedOut(inner, "firstPart", firstPart, came)
   }
 
-  return Effect.withFiber((fiber) => {
-    const clock = fiber.getRef(Clock.Clock)
-    const now = clock.currentTimeMillisUnsafe()
-    const deadlineLeft = fiber.getRef(Deadline) - now
-    const partLeft = begun ? limits.idle : firstLeft
-    const left = Math.min(partLeft, attemptLeft, deadlineLeft)
-    if (left <= 0) {
-      if (startedAt === undefined) return Effect.fail(timedOut(inner, "total", 0, "refused"))
-      return Effect.fail(late(partLeft, deadlineLeft, now))
+  const arrived = (parts: Arr.NonEmptyReadonlyArray<LlmPart>) => {
+    const waited = Math.max(0, clock.currentTimeMillisUnsafe() - askedAt)
+    attemptLeft -= waited
+    if (begun) return parts
+    partLeft -= waited
+    if (parts.some(isVisible)) came = "answered"
+    if (parts.some(limits.begins)) {
+      begun = true
+      partLeft = limits.idle
     }
-    startedAt ??= now
-    const pull = timer.endAt(fiber, now + left, source, () => late(partLeft, deadlineLeft, now))
-    return Effect.map(pull, (parts) => {
-      const waited = clock.currentTimeMillisUnsafe() - now
-      attemptLeft -= waited
-      if (begun) return parts
-      firstLeft -= waited
-      begun = parts.some(limits.begins)
-      if (begun || parts.some(isVisible)) came = "answered"
-      return parts
-    })
+    return parts
+  }
+
+  let source: Parts = Effect.suspend(() =>
+    Effect.flatMap(
+      Channel.toPullScoped(inner.stream(request).channel, scope),
+      (pull) => (source = Effect.map(pull, arrived))
+    )
+  )
+  return Effect.withFiber((fiber) => {
+    clock = fiber.getRef(Clock.Clock)
+    askedAt = clock.currentTimeMillisUnsafe()
+    deadline = fiber.getRef(Deadline)
+    const left = Math.min(partLeft, attemptLeft, deadline - askedAt)
+    if (left > 0) {
+      startedAt ??= askedAt
+      return timer.endAt(fiber, askedAt + left, source, late)
+    }
+    return Effect.fail(startedAt === undefined ? timedOut(inner, "total", 0, "refused") : late())
   })
 }
 
@@ -172,24 +180,26 @@ const attended = (
 ): Effect.Effect<Parts> => {
   const own = Scope.forkUnsafe(scope)
   let closing: Fiber.Fiber<void> | undefined
+  let consumer: Fiber.Fiber<unknown, unknown>
   let context: Context.Context<never>
   let wheel: timer.Wheel | undefined
   const alarm = new timer.Alarm(() => {
     closing = Effect.runForkWith(context)(Scope.close(own, Exit.interrupt()))
   })
+  const arrived = (parts: Arr.NonEmptyReadonlyArray<LlmPart>) => {
+    context = consumer.context // of a fiber that has ended it would be empty
+    wheel = timer.wheelOf(consumer)
+    wheel.set(alarm, consumer.getRef(Clock.Clock).currentTimeMillisUnsafe() + consumerIdle, consumer)
+    return parts
+  }
   let source: Parts = Effect.withFiber((fiber) => {
     const stream = Stream.provideService(inner.stream(request), Deadline, earlier(fiber, total))
-    return Effect.flatMap(Channel.toPullScoped(stream.channel, own), (pull) => (source = pull))
+    return Effect.flatMap(Channel.toPullScoped(stream.channel, own), (pull) => (source = Effect.map(pull, arrived)))
   })
   const pull: Parts = Effect.withFiber((fiber) => {
+    consumer = fiber
     wheel?.clear(alarm)
-    if (closing !== undefined) return Effect.fail(timedOut(inner, "idle", consumerIdle, "answered"))
-    return Effect.map(source, (parts) => {
-      context = fiber.context
-      wheel = timer.wheelOf(fiber)
-      wheel.set(alarm, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + consumerIdle, fiber)
-      return parts
-    })
+    return closing === undefined ? source : Effect.fail(timedOut(inner, "idle", consumerIdle, "answered"))
   })
   const leave = Effect.suspend(() => {
     wheel?.clear(alarm)

@@ -17,12 +17,12 @@ import {
   provider,
   secret,
   serve,
-  shown,
   started,
   stopped,
   streamed,
   text,
   toolUse,
+  usage,
   write
 } from "./fixtures/anthropic/server.ts"
 
@@ -127,8 +127,7 @@ describe("generate", () => {
       const rest = { stop_reason: "refusal", stop_sequence: "END", stop_details: { type: "refusal", category: "bio" } }
       const server = yield* serve((response) => json(response, message([text("a")], rest)))
       const { finish } = yield* (yield* provider(server)).generate(request)
-      const { usage: _, ...metadata } = finish?.metadata?.["anthropic"] as Record<string, unknown> // an object, always
-      assert.deepStrictEqual(metadata, { stopSequence: "END", refusal: "bio" })
+      assert.deepStrictEqual(finish?.metadata, { anthropic: { usage, stopSequence: "END", refusal: "bio" } })
     })
   )
 
@@ -380,7 +379,7 @@ describe("what is sent", () => {
       yield* (yield* provider(server)).generate(request)
       const headers = server.requests[0]?.headers ?? {}
       assert.strictEqual(server.requests[0]?.url, "/v1/messages")
-      assert.strictEqual(headers.authorization, "d")
+      assert.strictEqual(headers.authorization, `Bearer ${secret}`)
       assert.strictEqual(headers["anthropic-version"], "2026-10-21")
       for (const name of ["x-team", "anthropic-beta", "x-api-key"]) assert.isUndefined(headers[name])
     })
@@ -396,6 +395,7 @@ describe("what is sent", () => {
       assert.strictEqual(sent?.headers["anthropic-version"], "2023-06-01")
       assert.strictEqual(sent?.headers["anthropic-beta"], "fast-mode-2026-02-01,other")
       assert.deepStrictEqual(sent?.body, {
+        stream: false,
         model: "claude-test",
         max_tokens: 4096,
         temperature: 0,
@@ -424,7 +424,7 @@ describe("what is sent", () => {
   it.effect.each([
     ["", "MissingKey"],
     ["a\nb", "InvalidKey"]
-  ])("a key that cannot be sent is refused before anything is: %j", ([key = "", kind]) =>
+  ] as const)("a key that cannot be sent is refused before anything is: %j", ([key, kind]) =>
     Effect.gen(function* () {
       const server = yield* serve((response) => json(response, message([])))
       const anthropic = yield* Anthropic.make({ ...options(server), apiKey: Effect.succeed(Redacted.make(key)) })
@@ -534,7 +534,9 @@ describe("options", () => {
     Effect.gen(function* () {
       const env = { ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: "https://gateway.example" }
       assert.include((yield* configured(env)).endpoint, "gateway.example")
-      assert.include((yield* configured({ ANTHROPIC_API_KEY: secret })).endpoint, "api.anthropic.com")
+      for (const unset of [{}, { ANTHROPIC_BASE_URL: "" }]) {
+        assert.include((yield* configured({ ANTHROPIC_API_KEY: secret, ...unset })).endpoint, "api.anthropic.com")
+      }
       assert.include((yield* configured(env, { baseUrl: "https://own.example" })).endpoint, "own.example")
       assert.strictEqual((yield* configured({}, { apiKey: Redacted.make(secret) })).provider, "anthropic")
     })
@@ -544,7 +546,6 @@ describe("options", () => {
     [{}, "ANTHROPIC_API_KEY"],
     [{ ANTHROPIC_API_KEY: "" }, "ANTHROPIC_API_KEY"],
     [{ ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: "nope" }, "ANTHROPIC_BASE_URL"],
-    [{ ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: "" }, "ANTHROPIC_BASE_URL"],
     [{ ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: "http://api.example" }, "ANTHROPIC_BASE_URL"],
     [{ ANTHROPIC_API_KEY: `${secret}\n` }, "apiKey"]
   ])("layerConfig with %j fails with a ConfigError that names the variable", ([env, name]) =>
@@ -558,6 +559,17 @@ describe("options", () => {
     })
   )
 })
+
+it.effect("a missing package is a defect that says what to install", () =>
+  Effect.gen(function* () {
+    vi.doMock("@anthropic-ai/sdk", () => {
+      throw new Error("Cannot find package")
+    })
+    yield* Effect.addFinalizer(() => Effect.sync(() => vi.doUnmock("@anthropic-ai/sdk")))
+    const exit = yield* Effect.exit(Anthropic.make({ model: "claude-test", apiKey: Redacted.make(secret) }))
+    assert.include(String(exit), "npm install @anthropic-ai/sdk")
+  })
+)
 
 describe("a mock that we did not write", () => {
   const mock = Effect.acquireRelease(

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { DateTime, Duration, Effect, Stream } from "effect"
 import { inspect } from "node:util"
 import * as LlmError from "effect-ballast/LlmError"
@@ -318,6 +318,28 @@ describe("an HTTP status", () => {
   )
 })
 
+describe("a connection", () => {
+  const codes = [
+    ["UND_ERR_CONNECT_TIMEOUT", "Connect Timeout Error", "connecting"],
+    ["ENOTFOUND", "getaddrinfo ENOTFOUND a.example", "connecting"],
+    ["CERT_HAS_EXPIRED", "certificate has expired", "connecting"],
+    ["UND_ERR_HEADERS_TIMEOUT", "Headers Timeout Error", "sent"],
+    ["UND_ERR_SOCKET", "other side closed", "sent"]
+  ] as const
+
+  it.effect.each(codes)("that fails with %s (%s) was %s", ([code, text, phase]) =>
+    Effect.gen(function* () {
+      const cause = Object.assign(new Error(text), { code })
+      vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed", { cause })))
+      yield* Effect.addFinalizer(() => Effect.sync(() => vi.unstubAllGlobals()))
+      const error = yield* Effect.flip((yield* provider({ url: "https://a.example" })).generate(request))
+      assert.strictEqual(error.reason._tag, "NetworkError")
+      assert.strictEqual(error.phase, phase)
+      assert.include(error.message, code)
+    })
+  )
+})
+
 describe("an error inside an answer", () => {
   const kinds = [
     ["overloaded_error", "InternalProviderError"],
@@ -325,7 +347,8 @@ describe("an error inside an answer", () => {
     ["something_new", "InternalProviderError"],
     ["rate_limit_error", "RateLimitError"],
     ["invalid_request_error", "InvalidRequestError"],
-    ["billing_error", "QuotaExhaustedError"]
+    ["billing_error", "QuotaExhaustedError"],
+    ["request_too_large", "ContextOverflow"]
   ] as const
 
   it.effect.each(kinds)("%s in a stream is %s, after what had come", ([type, tag]) =>

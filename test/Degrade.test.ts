@@ -595,6 +595,17 @@ describe("Degrade.ladder and the deadline", () => {
     })
   )
 
+  it.effect("a rejection at the very end of the share is still a rejection", () =>
+    Effect.gen(function* () {
+      const direct = hanging()
+      const rag = Effect.andThen(Effect.sleep("8 seconds"), failed(rejected))
+      const answer = yield* timed(
+        Degrade.ladder([Degrade.rung("rag", rag), Degrade.rung("direct", direct), sorry], { within: "10 seconds" })
+      )
+      assert.deepStrictEqual([answer.rung, answer.took, direct.runs], ["static", 8000, 0])
+    })
+  )
+
   it.effect("a ladder in an uninterruptible region still ends its rungs by the clock", () =>
     Effect.gen(function* () {
       const ladder = Degrade.ladder([Degrade.rung("rag", hanging()), sorry], { within: "10 seconds" })

@@ -6,6 +6,7 @@ import * as LlmError from "effect-ballast/LlmError"
 import type * as LlmProvider from "effect-ballast/LlmProvider"
 import * as LlmRequest from "effect-ballast/LlmRequest"
 import * as OpenAi from "effect-ballast/OpenAi"
+import { toLlmError } from "../src/internal/openaiErrors.ts"
 import { inBand, type Row, rows } from "./fixtures/openai/errors.ts"
 import { chunk, completion, events, json, provider, secret, serve, shown } from "./fixtures/openai/server.ts"
 
@@ -226,8 +227,8 @@ describe("a connection", () => {
     Effect.gen(function* () {
       const server = yield* serve((response, { body }) => {
         response.writeHead(200, { "content-type": body["stream"] === true ? "text/event-stream" : "application/json" })
-        response.write(body["stream"] === true ? `data: ${JSON.stringify(chunk({ content: "Once" }))}\n\n` : '{"id":')
-        setImmediate(() => response.destroy())
+        const begun = body["stream"] === true ? `data: ${JSON.stringify(chunk({ content: "Once" }))}\n\n` : '{"id":'
+        response.write(begun, () => response.destroy())
       })
       for (const failure of yield* failures(yield* provider(server))) {
         assert.strictEqual(failure.reason._tag, "NetworkError")
@@ -236,6 +237,16 @@ describe("a connection", () => {
       }
     })
   )
+})
+
+describe("anything else that is thrown", () => {
+  it("is UnknownError without the key and the prompt", () => {
+    const context = { provider: "p", model: "m", url: "https://a.example", request, key: secret, now: 0 }
+    const failure = toLlmError(new Error(`No ${secret}, What is the airspeed velocity of an unladen swallow?`), context)
+    assert.strictEqual(failure.message, "p/m: No <redacted>, <prompt>")
+    assert.strictEqual(failure.reason._tag, "UnknownError")
+    assert.strictEqual(toLlmError("thrown text", context).message, "p/m: Unknown error")
+  })
 })
 
 describe("a server that never answers", () => {

@@ -318,8 +318,8 @@ describe("property", () => {
       assert.strictEqual(textOf("text").join(""), answer.text.join(""))
       assert.strictEqual(textOf("reasoning").join(""), answer.reasoning.join(""))
       assert.deepStrictEqual(
-        parts.flatMap((part) => (part.type === "tool-call" ? [[part.id, part.name, part.params]] : [])),
-        answer.calls.map((one, i) => [callId(i), one.name, one.params])
+        parts.flatMap((part) => (part.type === "tool-call" ? [[part.id, part.name, JSON.stringify(part.params)]] : [])),
+        answer.calls.map((one, i) => [callId(i), one.name, JSON.stringify(one.params)])
       )
       const finish = parts.at(-1)
       assert(finish?.type === "finish")

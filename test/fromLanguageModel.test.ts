@@ -137,7 +137,7 @@ describe("LlmProvider.fromLanguageModel", () => {
         )
       }
       const [tool] = asked[0]?.tools ?? []
-      if (tool === undefined) return assert.fail("no tool was passed on")
+      assert(tool !== undefined)
       assert.strictEqual(Tool.getJsonSchema(tool), weather.parameters)
       assert.deepStrictEqual(
         [tool.name, tool.description, Tool.getStrictMode(tool)],
@@ -262,7 +262,7 @@ describe("a JSON response format", () => {
       )
       assert.deepStrictEqual(value, { name: "Ada" })
       const format = asked[0]?.responseFormat
-      if (format?.type !== "json") return assert.fail("no format was passed on")
+      assert(format?.type === "json")
       const { jsonSchema } = OpenAiStructuredOutput.toCodecOpenAI(format.schema)
       assert.deepStrictEqual(jsonSchema["required"], ["name", "born"])
       assert.strictEqual(jsonSchema["additionalProperties"], false)

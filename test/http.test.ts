@@ -88,6 +88,11 @@ describe("connectionPhase", () => {
   it.each(["ECONNRESET", "UND_ERR_SOCKET", "EPIPE"])("%s may have come after the request", (code) => {
     assert.strictEqual(http.connectionPhase(caused(code)), "sent")
   })
+  it("a timeout while connecting came before anything was sent, another may have come after", () => {
+    const timedOut = (syscall: string) => Object.assign(new Error("x"), { code: "ETIMEDOUT", syscall })
+    assert.strictEqual(http.connectionPhase(timedOut("connect")), "connecting")
+    assert.strictEqual(http.connectionPhase(timedOut("read")), "sent")
+  })
   it("looks into an AggregateError and does not follow a circle", () => {
     const refused = new AggregateError([Object.assign(new Error("x"), { code: "ECONNREFUSED" })])
     assert.strictEqual(http.connectionPhase(new Error("a", { cause: refused })), "connecting")

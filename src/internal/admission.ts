@@ -38,7 +38,8 @@ const peek =
   (gate: Admitting): Step =>
   (running) => {
     const peeked = gate.peek?.(running)
-    return peeked !== undefined && Exit.isExit(peeked) && Exit.isSuccess(peeked) ? undefined : peeked
+    const exit = peeked && onTheSpot(peeked)
+    return exit !== undefined && Exit.isSuccess(exit) ? undefined : peeked
   }
 
 const admitting =

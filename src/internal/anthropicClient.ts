@@ -1,5 +1,4 @@
 /** The `@anthropic-ai/sdk` client behind the provider: nothing read from the environment, nothing logged, nothing retried. */
-import type { Anthropic } from "@anthropic-ai/sdk"
 import * as Effect from "effect/Effect"
 import type { Params } from "./anthropicRequest.ts"
 import { boundedFetch } from "./http.ts"
@@ -24,33 +23,31 @@ export const makeSend = (settings: {
     Effect.orDie,
     Effect.map(({ Anthropic }): Send => {
       const bounded = boundedFetch(settings.maxAnswerBytes)
-      const makeClient = (apiKey: string): Anthropic =>
-        new Anthropic({
-          apiKey,
-          webhookKey: null,
-          baseURL: settings.baseUrl.href,
-          maxRetries: 0,
-          timeout: 2 ** 31 - 1,
-          logLevel: "off",
-          openTelemetry: false,
-          fetch: (input, init) => bounded(input, { ...init, headers: ownHeaders(init?.headers) })
-        })
-      let current: { readonly key: string; readonly client: Anthropic } | undefined
-      return (params, { key, signal, stream }) => {
-        if (current?.key !== key) current = { key, client: makeClient(key) }
+      const client = new Anthropic({
+        apiKey: "stated-per-call",
+        webhookKey: null,
+        baseURL: settings.baseUrl.href,
+        maxRetries: 0,
+        timeout: 2 ** 31 - 1,
+        logLevel: "off",
+        openTelemetry: false,
+        fetch: (input, init) => bounded(input, { ...init, headers: ownHeaders(init?.headers) })
+      })
+      return (params, { key, signal, stream }) =>
         // not `messages.create`, which writes to the console about models that are going to retire
-        return current.client
+        client
           .post("/v1/messages", {
-            body: stream ? { ...params.body, stream } : params.body,
+            body: { ...params.body, stream },
             stream,
             signal,
+            // stated for each call, so that headers from the environment cannot replace them
             headers: {
+              authorization: `Bearer ${key}`,
               "anthropic-version": settings.apiVersion,
               "anthropic-beta": params.betas.length === 0 ? null : params.betas.join(",")
             }
           })
           .withResponse()
-      }
     })
   )
 

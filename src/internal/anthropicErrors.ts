@@ -119,7 +119,7 @@ const fromFailure = (call: Call, failure: Failure): LlmError => {
 }
 
 const reasonOf = (call: Call, failure: Failure, retryAfter: LlmError["retryAfter"], shouldRetry: boolean): Reason => {
-  const { code, headers, message = "", status } = failure
+  const { code, headers, message = "", status, type } = failure
   const description =
     describe(failure.message ?? failure.fallback, call.request, [call.key]) ?? `HTTP status ${status ?? 200}`
   const response = { status: status ?? 200, headers: headers === undefined ? {} : http.exposedHeaders(headers) }
@@ -127,7 +127,8 @@ const reasonOf = (call: Call, failure: Failure, retryAfter: LlmError["retryAfter
   if (quotaCodes.has(code ?? "") || status === 402 || quotaMessage.test(message)) {
     return new AiError.QuotaExhaustedError({ http: { response }, ...resetAt(message) })
   }
-  if (status === 413 || overflowMessage.test(message)) return new ContextOverflow({ description, ...limitOf(message) })
+  if (status === 413 || type === "request_too_large" || overflowMessage.test(message))
+    return new ContextOverflow({ description, ...limitOf(message) })
   switch (accountCodes.has(code ?? "") ? "permission_error" : kindOf(failure)) {
     case "rate_limit_error":
       return new AiError.RateLimitError({ http: { response }, ...(retryAfter === undefined ? {} : { retryAfter }) })

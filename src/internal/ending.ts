@@ -72,47 +72,43 @@ export class Watch {
 
   /** The same pull, watched: an end that is none becomes a failure, a failure behind the finish part an end. */
   over(pull: Pull.Pull<Parts, LlmError>): Pull.Pull<Parts, LlmError> {
-    const watched = Effect.matchCauseEffect(pull, {
+    return Effect.matchCauseEffect(pull, {
       onSuccess: (parts) => this.parts(parts),
       onFailure: (cause) => this.end(cause)
     })
-    return Effect.onExit(watched, (exit) => {
-      if (Exit.isFailure(exit)) this.record(exit.cause)
-      return Effect.void
-    })
+  }
+
+  /** Records how the attempt ended; the first word counts. */
+  ended<E extends LlmError>(cause: Cause.Cause<E>): Exit.Exit<never, E> {
+    const exit = Exit.failCause(cause)
+    this.exit ??= exit
+    this.endedAt ??= this.now()
+    return exit
   }
 
   private parts(parts: Parts): Pull.Pull<Parts, LlmError> {
     this.answered = true
     for (const part of parts) {
       if (this.firstPartAt === undefined && isVisible(part)) this.firstPartAt = this.now()
-      if (part.type === "error") {
-        return Effect.fail(
-          flawed(this.provider, "the stream brought an error", { truncated: false, finish: undefined })
-        )
-      }
-      if (part.type !== "finish") continue
-      this.finish = part
-      const flaw = verdict(this.provider, part, this.firstPartAt !== undefined)
-      if (flaw !== undefined) return Effect.fail(flaw)
-      this.endedAt = this.now()
+      if (this.finish !== undefined || (part.type !== "error" && part.type !== "finish")) continue
+      if (part.type === "finish") this.finish = part
+      const flaw =
+        part.type === "finish"
+          ? verdict(this.provider, part, this.firstPartAt !== undefined)
+          : flawed(this.provider, "the stream brought an error", { truncated: false, finish: undefined })
+      if (flaw !== undefined) return this.ended(Cause.fail(flaw))
       this.exit = Exit.void
+      this.endedAt = this.now()
     }
     return Effect.succeed(parts)
   }
 
   private end(cause: Cause.Cause<LlmError | Cause.Done>): Pull.Pull<Parts, LlmError> {
-    const done = Pull.isDoneCause(cause)
-    if (this.finish !== undefined && (done || !Cause.hasDies(cause))) return Cause.done()
-    if (!done) return Effect.failCause(cause)
-    const description = "the stream ended without a finish part"
-    return Effect.fail(flawed(this.provider, description, { truncated: true, finish: undefined }))
-  }
-
-  private record(cause: Cause.Cause<LlmError | Cause.Done>): void {
     const failure = Pull.filterNoDone(cause)
-    this.endedAt ??= this.now()
-    if (Result.isSuccess(failure)) this.exit ??= Exit.failCause(failure.success)
+    if (this.finish !== undefined && !Cause.hasDies(cause)) return Cause.done()
+    if (Result.isSuccess(failure)) return this.ended(failure.success)
+    const description = "the stream ended without a finish part"
+    return this.ended(Cause.fail(flawed(this.provider, description, { truncated: true, finish: undefined })))
   }
 }
 
@@ -128,9 +124,10 @@ export const ending = (
     exit !== undefined && Exit.isSuccess(exit) && exit.value instanceof LlmResponse ? exit.value : undefined
   const finish = watch?.finish ?? answer?.finish ?? flaw?.finish
   const answered = watch === undefined ? answer !== undefined : watch.answered
+  const phase = answered ? "answered" : called ? (error?.phase ?? "sent") : "refused"
   return {
-    outcome: outcomeOf(exit, error, flaw, called),
-    phase: called ? (error?.phase ?? (answered ? "answered" : "sent")) : "refused",
+    outcome: phase === "refused" ? "refused" : outcomeOf(exit, error, flaw),
+    phase,
     error,
     usage: finish?.usage,
     headers: finish?.response?.headers ?? headersOf(error)
@@ -140,10 +137,8 @@ export const ending = (
 const outcomeOf = (
   exit: Exit.Exit<unknown, LlmError> | undefined,
   error: LlmError | undefined,
-  flaw: Flaw | undefined,
-  called: boolean
+  flaw: Flaw | undefined
 ): Settlement["outcome"] => {
-  if (!called || error?.phase === "refused") return "refused"
   if (exit === undefined) return "abandoned"
   if (Exit.isSuccess(exit)) return "success"
   if (flaw !== undefined) return flaw.truncated ? "truncated" : "failure"

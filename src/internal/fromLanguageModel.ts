@@ -226,10 +226,11 @@ const imported = ({ description, schema }: JsonFormat) => {
 }
 
 /** Without properties that nobody named: a strict provider refuses them, or asks for a list of pairs instead. */
-const closed = (node: JsonSchema.JsonSchema): JsonSchema.JsonSchema =>
-  Predicate.isObject(node["properties"]) && (node["additionalProperties"] ?? true) === true
-    ? { ...node, additionalProperties: false }
-    : node
+const closed = (node: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
+  const { additionalProperties = true, properties } = node
+  const isOpen = Predicate.isObject(properties) && Object.keys(properties).length > 0 && additionalProperties === true
+  return isOpen ? { ...node, additionalProperties: false } : node
+}
 
 /** Whether objects are put together with `allOf`, where closing one part would forbid the properties of the others. */
 const isComposed = (node: unknown): boolean => {

@@ -104,6 +104,9 @@ export const checkBaseUrl = (owner: string, url: string, allowInsecure = false):
   if (parsed.username !== "" || parsed.password !== "") {
     throw new RangeError(`${owner}: baseUrl must not hold credentials, use apiKey`)
   }
+  if (parsed.search !== "" || parsed.hash !== "") {
+    throw new RangeError(`${owner}: baseUrl must have no query and no fragment: paths are added to it`)
+  }
   if (parsed.protocol === "http:" && !allowInsecure && !loopback.test(parsed.hostname)) {
     throw new RangeError(`${owner}: baseUrl must be https unless it is loopback (or set allowInsecure), got "${url}"`)
   }

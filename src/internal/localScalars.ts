@@ -24,9 +24,13 @@ export const text = (node: Node, finder: Finder, field: string): Made<string> =>
   const found = (isShaped ? finder.token(fits) : undefined) ?? finder.string(field, fits)
   if (found !== undefined) return { value: found, found: true }
   const filler = Array.from(finder.fallback.slice(0, 400) || field || "text")
-  const sized = Array.from({ length: Math.min(Math.max(filler.length, min), max) }, (_, i) => filler[i] ?? "x").join("")
+  const length = Math.min(Math.max(filler.length, min), max, longest)
+  const sized = Array.from({ length }, (_, i) => filler[i] ?? "x").join("")
   return { value: [sized, format?.[1] ?? "", ...samples].find(fits) ?? format?.[1] ?? sized, found: false }
 }
+
+/** A schema may ask for any length; this much is given. */
+const longest = 100_000
 
 /** A pattern that no engine reads is no rule. */
 const regExp = (pattern: string): RegExp | undefined => {
@@ -53,10 +57,11 @@ const formats: Readonly<Record<string, readonly [RegExp, string]>> = {
 /** Tried in turn where a pattern must hold; one that none of them fits is not met. */
 const samples = [
   "",
-  ..."a A 0 1 -1 text Text TEXT AB ABC abc-123 ABC-123 123 1234 12345 1.0.0 a@b.co #000000 +10000000000 AAAA".split(" "),
+  ..."a A 0 1 -1 text Text TEXT AB ABC abc-123 ABC-123 123 1234 12345 1.0.0 a@b.co #000000 +10000000000 AAAA".split(
+    " "
+  ),
   ..."2024-01-01 2024-01-01T00:00:00.000Z 00:00 https://example.com/ 01ARZ3NDEKTSV4RRFFQ69G5FAV".split(" "),
   "00000000-0000-4000-8000-000000000000"
-]
 ]
 
 export const number = (node: Node, finder: Finder, field: string, isInteger: boolean): Made<number> => {

@@ -2,8 +2,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Claim, Reserving } from "../Gate.ts"
-import { RateLimitExceeded, type Reason, TimedOut } from "../LlmError.ts"
+import type { Claim, Reserving, Settlement } from "../Gate.ts"
+import { RateLimitExceeded, type Reason } from "../LlmError.ts"
 import type * as QuotaStore from "../QuotaStore.ts"
 import type { Step } from "./admission.ts"
 import { onTheSpot } from "./onTheSpot.ts"
@@ -24,111 +24,128 @@ export const reserving = (run: ReadonlyArray<Reserving>): Step => {
   return (running) => {
     const reservation = new Reservation(running, groups)
     const turns = reservation.turns()
-    return turns === undefined ? reservation.ask() : Effect.flatMap(turns, () => reservation.ask() ?? Effect.void)
+    return turns === undefined ? reservation.ask() : Effect.flatMap(turns, () => reservation.askInTime())
   }
 }
 
 const grouped = (run: ReadonlyArray<Reserving>): ReadonlyArray<Group> => {
-  const groups: Array<Group & { readonly gates: Array<Reserving> }> = []
+  const groups: Array<Array<Reserving>> = []
   for (const gate of run) {
     const last = groups.at(-1)
-    if (last?.store === gate.store) last.gates.push(gate)
-    else groups.push({ name: gate.name, store: gate.store, gates: [gate] })
+    if (last?.[0]?.store === gate.store) last.push(gate)
+    else groups.push([gate])
   }
-  return groups
+  return groups.flatMap((gates) => {
+    const name = gates.map((gate) => gate.name).join(" and ")
+    return gates[0] === undefined ? [] : { name, store: gates[0].store, gates }
+  })
+}
+
+/** What one call claims of one store. */
+interface Asked {
+  readonly group: Group
+  readonly claims: ReadonlyArray<Claim>
+  readonly entries: ReadonlyArray<QuotaStore.Entry>
 }
 
 class Reservation {
   private readonly running: Running
-  private readonly groups: ReadonlyArray<Group>
-  private readonly claims: ReadonlyArray<ReadonlyArray<Claim>>
+  private readonly asked: ReadonlyArray<Asked>
   /** Where in the permits of the attempt those of this run begin. */
   private readonly base: number
 
   constructor(running: Running, groups: ReadonlyArray<Group>) {
     this.running = running
-    this.groups = groups
-    this.claims = groups.map((group) => group.gates.map((gate) => gate.claim(running)))
     this.base = running.permits.length
+    this.asked = groups.map((group) => {
+      const claims = group.gates.map((gate) => gate.claim(running))
+      const entries = claims.length === 1 && claims[0] ? claims[0].entries : claims.flatMap((claim) => claim.entries)
+      return { group, claims, entries }
+    })
   }
 
   turns(): Effect.Effect<void, Reason> | undefined {
-    const turns = this.claims.flat().flatMap((claim) => (claim.turn === undefined ? [] : [claim.turn]))
-    return turns.length === 0 ? undefined : Effect.all(turns, { discard: true })
+    let turns: Effect.Effect<void, Reason> | undefined
+    for (const { claims } of this.asked)
+      for (const { turn } of claims)
+        if (turn !== undefined) turns = turns === undefined ? turn : Effect.andThen(turns, turn)
+    return turns
   }
 
   /** Asks store after store; `undefined` when all granted on the spot. */
   ask(from = 0): Effect.Effect<void, Reason> | undefined {
-    for (let i = from; i < this.groups.length; i++) {
-      const group = this.groups[i]
-      const claims = this.claims[i]
-      if (group === undefined || claims === undefined) continue
-      const lease = this.running.lease()
-      const entries = claims.length === 1 && claims[0] ? claims[0].entries : claims.flatMap((claim) => claim.entries)
-      const asked = group.store.reserve(lease, entries, leaseTtl)
-      const exit = onTheSpot(asked)
-      if (exit !== undefined && Exit.isSuccess(exit)) {
-        const pending = this.answered(group, claims, lease, exit.value)
-        if (pending !== undefined) return pending
-        continue
-      }
-      // an answer that is lost may still be carried out: the permit is held from the question on
-      this.hold(group, claims, lease)
-      return Effect.flatMap(Effect.uninterruptible(asked), (answer) => {
-        this.running.permits.pop()
-        return this.answered(group, claims, lease, answer) ?? this.ask(i + 1) ?? Effect.void
-      })
+    for (let i = from; i < this.asked.length; i++) {
+      const asked = this.asked[i]
+      if (asked === undefined) continue
+      const answer = this.reserve(asked)
+      const exit = onTheSpot(answer)
+      if (exit === undefined || Exit.isFailure(exit))
+        return Effect.flatMap(answer, (answer) => this.answered(asked, answer) ?? this.ask(i + 1) ?? Effect.void)
+      const pending = this.answered(asked, exit.value)
+      if (pending !== undefined) return pending
     }
     return undefined
   }
 
-  private hold(group: Group, claims: ReadonlyArray<Claim>, lease: string): void {
-    this.running.permits.push({
-      name: group.name,
-      settle: (settlement) =>
-        Effect.orDie(
-          group.store.settle(
-            lease,
-            claims.flatMap((claim) => claim.actual(settlement))
-          )
-        )
-    })
+  /** After a wait: the deadline may have passed. */
+  askInTime(): Effect.Effect<void, Reason> {
+    return this.running.late() ?? this.ask() ?? Effect.void
   }
 
-  private answered(
-    group: Group,
-    claims: ReadonlyArray<Claim>,
-    lease: string,
-    answer: QuotaStore.Granted | QuotaStore.Denied
-  ): Effect.Effect<void, Reason> | undefined {
-    if (answer._tag === "Denied") return this.denied(claims, answer)
-    this.hold(group, claims, lease)
-    let at = 0
-    for (const claim of claims) {
-      claim.granted?.(answer.remaining.slice(at, at + claim.entries.length))
-      at += claim.entries.length
+  /** The lease is held from the question on: an answer that is lost may still be carried out, and must be undone. */
+  private reserve({ claims, entries, group }: Asked) {
+    const lease = this.running.lease()
+    this.running.permits.push({ name: group.name, settle: (settlement) => settled(group, lease, claims, settlement) })
+    return group.store.reserve(lease, entries, leaseTtl)
+  }
+
+  private answered(asked: Asked, answer: QuotaStore.Granted | QuotaStore.Denied) {
+    if (answer._tag === "Denied") {
+      this.running.permits.pop()
+      return this.denied(asked, answer)
+    }
+    let from = 0
+    for (const claim of asked.claims) {
+      const to = from + claim.entries.length
+      claim.granted?.(answer.remaining.slice(from, to))
+      from = to
     }
     return undefined
   }
 
   /** Gives back what other stores granted, lets the claim decide, and asks all of them again. */
-  private denied(claims: ReadonlyArray<Claim>, answer: QuotaStore.Denied): Effect.Effect<void, Reason> {
-    let index = answer.entry
-    const claim = claims.find((one) => index < one.entries.length || ((index -= one.entries.length), false))
-    if (claim === undefined)
-      return Effect.die(new Error(`the store denied entry ${answer.entry}, which was not asked for`))
-    const back = this.running.giveBack(this.base)
-    return Effect.flatMap(
-      Effect.flatMap(back, () => claim.denied({ ...answer, entry: index })),
-      () => this.again(claim)
-    )
+  private denied({ claims, group }: Asked, denied: QuotaStore.Denied): Effect.Effect<void, Reason> {
+    let from = 0
+    for (const [i, claim] of claims.entries()) {
+      const to = from + claim.entries.length
+      if (denied.entry < to) {
+        const own = { ...denied, entry: denied.entry - from, remaining: denied.remaining.slice(from, to) }
+        const decided = Effect.flatMap(this.running.giveBack(this.base), () => claim.denied(own))
+        return Effect.flatMap(decided, () => this.again(group.gates[i]?.name ?? group.name))
+      }
+      from = to
+    }
+    return Effect.die(new Error(`the store denied entry ${denied.entry}, which was not asked for`))
   }
 
-  private again(claim: Claim): Effect.Effect<void, Reason> {
-    const { deadline, mayWait, startedAt } = this.running
-    if (!mayWait) return Effect.fail(new RateLimitExceeded({ limit: claim.entries[0]?.key ?? "", why: "limited" }))
-    const waited = this.running.now()
-    if (waited < deadline) return this.ask() ?? Effect.void
-    return Effect.fail(new TimedOut({ phase: "total", after: Duration.millis(waited - startedAt) }))
+  private again(limit: string): Effect.Effect<void, Reason> {
+    return this.running.mayWait ? this.askInTime() : Effect.fail(new RateLimitExceeded({ limit, why: "limited" }))
   }
+}
+
+/** A claim that does not say what became of an entry, or throws, has used what it reserved: never what its neighbour did. */
+const settled = (group: Group, lease: string, claims: ReadonlyArray<Claim>, settlement: Settlement) => {
+  const used: Array<number> = []
+  const defects: Array<unknown> = []
+  for (const claim of claims) {
+    let actual: ReadonlyArray<number> = []
+    try {
+      actual = claim.actual(settlement)
+    } catch (defect) {
+      defects.push(defect)
+    }
+    for (const [i, entry] of claim.entries.entries()) used.push(actual[i] ?? entry.amount)
+  }
+  const settled = group.store.settle(lease, used)
+  return defects.length === 0 ? settled : Effect.andThen(settled, Effect.die(defects[0]))
 }

@@ -1,5 +1,7 @@
 /** One attempt: who makes it, what it holds, and how far it came. */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -7,38 +9,37 @@ import * as Random from "effect/Random"
 import * as Attempts from "../Attempts.ts"
 import * as Caller from "../Caller.ts"
 import * as Deadline from "../Deadline.ts"
-import type { Call, Permit, Settlement } from "../Gate.ts"
-import { type LlmError, type Reason, refuse } from "../LlmError.ts"
+import type { Call, Settlement } from "../Gate.ts"
+import { type LlmError, type Reason, refuse, TimedOut } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import type { Step } from "./admission.ts"
 import { ending, type Watch } from "./ending.ts"
 import { onTheSpot } from "./onTheSpot.ts"
 
-interface Held extends Pick<Permit, "settle"> {
+interface Held {
   /** The gate's, for the log. */
   readonly name: string
+  readonly settle: (settlement: Settlement) => Effect.Effect<void, unknown>
 }
 
 export class Running implements Call {
   readonly provider: Service
   readonly request: LlmRequest
+  readonly caller: Caller.Identity
+  readonly startedAt: number
+  readonly deadline: number
+  readonly mayWait: boolean
   readonly permits: Array<Held> = []
-  caller: Caller.Identity = {}
-  startedAt = 0
-  deadline = Infinity
-  mayWait = true
-  private fiber: Fiber.Fiber<unknown, unknown> | undefined
-  private clock: Clock.Clock | undefined
+  private readonly clock: Clock.Clock
+  /** The fiber's when the attempt began: a stream may be left by another one, when the first has ended. */
+  private readonly context: Context.Context<never>
   private calledAt: number | undefined
 
-  constructor(provider: Service, request: LlmRequest) {
+  constructor(provider: Service, request: LlmRequest, fiber: Fiber.Fiber<unknown, unknown>) {
     this.provider = provider
     this.request = request
-  }
-
-  open(fiber: Fiber.Fiber<unknown, unknown>): void {
-    this.fiber = fiber
+    this.context = fiber.context
     this.clock = fiber.getRef(Clock.Clock)
     this.caller = fiber.getRef(Caller.Caller)
     this.deadline = fiber.getRef(Deadline.Deadline)
@@ -47,13 +48,20 @@ export class Running implements Call {
   }
 
   now(): number {
-    return this.clock?.currentTimeMillisUnsafe() ?? 0
+    return this.clock.currentTimeMillisUnsafe()
+  }
+
+  /** The failure of a call whose deadline passed while it waited. */
+  late(): Effect.Effect<never, Reason> | undefined {
+    const now = this.now()
+    if (now < this.deadline) return undefined
+    return Effect.fail(new TimedOut({ phase: "total", after: Duration.millis(now - this.startedAt) }))
   }
 
   /** A name for a reservation that no other process gives. */
   lease(): string {
-    const random = this.fiber?.getRef(Random.Random)
-    return `${random?.nextIntUnsafe().toString(36)}.${random?.nextIntUnsafe().toString(36)}`
+    const random = Context.get(this.context, Random.Random)
+    return `${random.nextIntUnsafe().toString(36)}.${random.nextIntUnsafe().toString(36)}`
   }
 
   /** Takes the steps from one on, then makes the call. */
@@ -65,7 +73,8 @@ export class Running implements Call {
     for (let i = from; i < steps.length; i++) {
       const pending = steps[i]?.(this)
       if (pending === undefined) continue
-      return Effect.flatMap(this.refusing(pending), () => this.admit(steps, i + 1, call))
+      const inTime = Effect.flatMap(pending, () => this.late() ?? Effect.void)
+      return Effect.flatMap(this.refusing(inTime), () => this.admit(steps, i + 1, call))
     }
     this.calledAt = this.now()
     return call()
@@ -76,51 +85,56 @@ export class Running implements Call {
     return Effect.mapError(pending, (reason) => refuse(provider, model, reason))
   }
 
-  /** Gives back what was taken since `base`, before a wait. */
+  /** Gives back what was taken since `base`, before a wait; until it is, it is held. */
   giveBack(base: number): Effect.Effect<void> {
-    const permits = this.permits.splice(base)
-    return permits.length === 0 ? Effect.void : settleAll(permits, this.settlement(undefined, undefined))
+    if (this.permits.length === base) return Effect.void
+    return Effect.uninterruptible(
+      Effect.suspend(() => settleAll(this.permits.splice(base), this.settlement(undefined, undefined)))
+    )
   }
 
-  /** Settles what is held, once: what was settled is no longer held. */
+  /** Settles what is held, once: what was settled is no longer held. Only where nothing can interrupt it. */
   settle(exit: Exit.Exit<unknown, LlmError> | undefined, watch?: Watch): Effect.Effect<void> {
-    const permits = this.permits.splice(0)
-    return permits.length === 0 ? Effect.void : settleAll(permits, this.settlement(exit, watch))
+    if (this.permits.length === 0) return Effect.void
+    return settleAll(this.permits.splice(0), this.settlement(exit, watch))
   }
 
   private settlement(exit: Exit.Exit<unknown, LlmError> | undefined, watch: Watch | undefined): Settlement {
-    const { calledAt } = this
+    const end = ending(exit, watch, this.calledAt !== undefined)
+    const since = end.phase === "refused" ? undefined : this.calledAt
     const firstPartAt = watch?.firstPartAt
     return {
-      ...ending(exit, watch, calledAt !== undefined),
-      latency: calledAt === undefined ? 0 : (watch?.endedAt ?? this.now()) - calledAt,
-      firstPart: calledAt === undefined || firstPartAt === undefined ? undefined : firstPartAt - calledAt,
-      lostRace: this.fiber?.getRef(Attempts.Race)?.lost === true
+      ...end,
+      latency: since === undefined ? 0 : (watch?.endedAt ?? this.now()) - since,
+      firstPart: since === undefined || firstPartAt === undefined ? undefined : firstPartAt - since,
+      lostRace: Context.get(this.context, Attempts.Race)?.lost === true
     }
   }
 }
 
 /** In reverse, each of them whatever the others do; the call does not fail because a settle does. */
-const settleAll = (permits: ReadonlyArray<Held>, settlement: Settlement): Effect.Effect<void> => {
-  for (let i = permits.length - 1; i >= 0; i--) {
-    const permit = permits[i]
-    const pending = permit && settleOne(permit, settlement)
-    if (pending === undefined) continue
-    const rest = permits.slice(0, i)
-    return Effect.uninterruptible(Effect.flatMap(pending, () => settleAll(rest, settlement)))
+const settleAll = (permits: Array<Held>, settlement: Settlement): Effect.Effect<void> => {
+  for (let permit = permits.pop(); permit !== undefined; permit = permits.pop()) {
+    const pending = settleOne(permit, settlement)
+    if (pending !== undefined) return Effect.flatMap(pending, () => settleAll(permits, settlement))
   }
   return Effect.void
 }
 
+/** A settle that hangs must not keep the call: stores give up much sooner. */
+const settleWithin = Duration.seconds(1)
+
 /** `undefined` when it was done on the spot. */
 const settleOne = (permit: Held, settlement: Settlement): Effect.Effect<void> | undefined => {
-  const logged = (cause: unknown) =>
-    Effect.logWarning(`gate ${permit.name} could not be settled`).pipe(Effect.annotateLogs("cause", String(cause)))
   try {
     const settled = permit.settle(settlement)
     const exit = onTheSpot(settled)
-    return exit !== undefined && Exit.isSuccess(exit) ? undefined : Effect.catchCause(settled, logged)
+    if (exit !== undefined && Exit.isSuccess(exit)) return undefined
+    return Effect.catchCause(Effect.timeout(settled, settleWithin), (cause) => unsettled(permit, cause))
   } catch (defect) {
-    return logged(defect)
+    return unsettled(permit, defect)
   }
 }
+
+const unsettled = (permit: Held, cause: unknown): Effect.Effect<void> =>
+  Effect.logWarning(`gate ${permit.name} could not be settled`).pipe(Effect.annotateLogs("cause", String(cause)))

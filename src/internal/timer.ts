@@ -14,8 +14,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 
 /**
- * Runs `self` and fails with `late` if it has not ended by then. What ended at the same moment, or would not be
- * interrupted, keeps its own exit; defects of finalizers stay beside `late`.
+ * Runs `self`, and interrupts it and fails with `late` if it has not ended by then. A failure of its own that comes first
+ * passes as it is; defects of finalizers stay beside `late`.
  *
  * A fiber cannot take back its own interruption, so the work runs in a child with the same context, which is
  * interruptible whatever the parent is. Interrupting the parent interrupts the child and waits for it.

@@ -1,0 +1,132 @@
+/**
+ * Measures several ways to do the same thing in one process: every round runs every case once, in random order, and the
+ * medians are compared with those of one of them. Absolute times move with the machine; ratios of one run are what counts.
+ */
+import { Effect } from "effect"
+
+export interface Case {
+  readonly name: string
+  /** Does the thing `n` times. */
+  readonly run: (n: number) => Promise<unknown>
+}
+
+export interface Suite {
+  readonly name: string
+  /** The case the others are compared with. */
+  readonly base: string
+  readonly cases: ReadonlyArray<Case>
+}
+
+export interface Row {
+  readonly name: string
+  readonly ns: number
+  readonly p10: number
+  readonly p90: number
+  readonly ratio: number
+  readonly bytes: number
+}
+
+const rounds = 15
+const target = 40 // milliseconds a round of one case takes
+
+/** A case that runs an effect again and again in one fiber. */
+export const inFiber = (name: string, self: Effect.Effect<unknown, unknown>): Case => ({
+  name,
+  run: (n) =>
+    Effect.runPromise(
+      Effect.gen(function* () {
+        for (let i = 0; i < n; i++) yield* self
+      })
+    )
+})
+
+/** A case that awaits a function again and again. */
+export const awaited = (name: string, self: () => Promise<unknown>): Case => ({
+  name,
+  run: async (n) => {
+    for (let i = 0; i < n; i++) await self()
+  }
+})
+
+const time = async (one: Case, n: number): Promise<number> => {
+  const began = process.hrtime.bigint()
+  await one.run(n)
+  return Number(process.hrtime.bigint() - began) / 1e6
+}
+
+const calibrate = async (one: Case): Promise<number> => {
+  for (let n = 10; ; n *= 2) {
+    await one.run(n)
+    const took = await time(one, n)
+    if (took > target / 4) return Math.max(10, Math.round((n * target) / took))
+  }
+}
+
+const collect = (): void => globalThis.gc?.()
+
+/** Bytes allocated for each operation, from the growth of the young generation between two collections. */
+const allocation = async (one: Case): Promise<number> => {
+  const n = 2000
+  const samples: Array<number> = []
+  for (let i = 0; i < 5; i++) {
+    collect()
+    const before = process.memoryUsage().heapUsed
+    await one.run(n)
+    samples.push((process.memoryUsage().heapUsed - before) / n)
+  }
+  return quantile(samples, 0.5)
+}
+
+const quantile = (values: ReadonlyArray<number>, share: number): number => {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}
+
+const shuffled = <A>(values: ReadonlyArray<A>): Array<A> =>
+  values
+    .map((value) => [Math.random(), value] as const)
+    .toSorted(([a], [b]) => a - b)
+    .map(([, value]) => value)
+
+export const measure = async (suite: Suite): Promise<ReadonlyArray<Row>> => {
+  const counts = new Map<Case, number>()
+  const times = new Map<Case, Array<number>>(suite.cases.map((one) => [one, []]))
+  for (const one of suite.cases) counts.set(one, await calibrate(one))
+  for (let round = 0; round < rounds; round++) {
+    for (const one of shuffled(suite.cases)) {
+      collect()
+      const n = counts.get(one) ?? 1
+      times.get(one)?.push(((await time(one, n)) * 1e6) / n)
+    }
+  }
+  const bytes = new Map<Case, number>()
+  for (const one of suite.cases) bytes.set(one, await allocation(one))
+  const base = suite.cases.find((one) => one.name === suite.base)
+  const unit = quantile((base && times.get(base)) ?? [], 0.5)
+  return suite.cases.map((one) => {
+    const all = times.get(one) ?? []
+    const ns = quantile(all, 0.5)
+    return {
+      name: one.name,
+      ns,
+      p10: quantile(all, 0.1),
+      p90: quantile(all, 0.9),
+      ratio: ns / unit,
+      bytes: bytes.get(one) ?? Number.NaN
+    }
+  })
+}
+
+export const table = (suite: Suite, rows: ReadonlyArray<Row>): string =>
+  [
+    `## ${suite.name}`,
+    "",
+    "| case | median ns | p10 | p90 | ratio | bytes |",
+    "| --- | --: | --: | --: | --: | --: |",
+    ...rows.map(
+      (row) =>
+        `| ${row.name} | ${[row.ns, row.p10, row.p90].map((ns) => Math.round(ns).toLocaleString("en")).join(" | ")} | ` +
+        `${row.ratio.toFixed(2)} | ${Math.round(row.bytes).toLocaleString("en")} |`
+    ),
+    ""
+  ].join("\n")

@@ -1,0 +1,155 @@
+/**
+ * The order of the policies, each neighbouring pair shown by what a caller would see. Every swap of two neighbours is tried
+ * out, and must be noticed by the one statement about that pair and by no other.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber } from "effect"
+import { AiError } from "effect/ai"
+import { TestClock } from "effect/testing"
+import type * as Gate from "effect-ballast/Gate"
+import * as LlmError from "effect-ballast/LlmError"
+import { makeUnsafe } from "effect-ballast/LlmRequest"
+import * as Resilient from "effect-ballast/Resilient"
+import { TestProvider } from "effect-ballast/testing"
+
+type Name = (typeof Resilient.order)[number]
+type Order = ReadonlyArray<Name>
+
+const request = makeUnsafe("hi")
+const internal = new AiError.InternalProviderError({ description: "boom" })
+
+const run = <A, E>(self: Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkChild(Effect.exit(self))
+    yield* TestClock.adjust("1 hour")
+    return yield* Fiber.join(fiber)
+  })
+
+const stack = (slots: Resilient.Slots, providers: readonly [TestProvider.Service, ...Array<TestProvider.Service>], order: Order) =>
+  Resilient.make(slots, providers.length, order)(providers)
+
+const outcomeOf = (exit: Exit.Exit<{ readonly text: string }, LlmError.LlmError>) =>
+  Exit.match(exit, { onSuccess: ({ text }) => text, onFailure: () => "failed" })
+
+/** A gate that counts what it let in. */
+const counting = (counter: { count: number; latency: number; outcome: string }): Gate.Gate => ({
+  _tag: "Admitting",
+  name: "counting",
+  admit: () => {
+    counter.count++
+    return Effect.succeed({
+      settle: (settlement) =>
+        Effect.sync(() => {
+          counter.latency = settlement.latency
+          counter.outcome = settlement.error?.reason._tag ?? settlement.outcome
+        })
+    })
+  }
+})
+
+interface Statement {
+  readonly pair: readonly [Name, Name]
+  readonly says: string
+  readonly holds: (order: Order) => Effect.Effect<boolean>
+}
+
+const statements: ReadonlyArray<Statement> = [
+  {
+    pair: ["deadline", "degrade"],
+    says: "a static answer can still be given when the deadline has ended the call",
+    // the deadline is set outside, so that what happens inside is a failure that degrade sees
+    holds: (order) =>
+      Effect.gen(function* () {
+        let deadline = 0
+        const provider = TestProvider.make({ steps: [internal] })
+        const answer = (_error: LlmError.LlmError) => {
+          deadline++
+          return "static"
+        }
+        const service = stack({ timeouts: { total: "1 second" }, degrade: { static: answer } }, [provider], order)
+        yield* run(service.generate(request))
+        return deadline === 1
+      })
+  },
+  {
+    pair: ["degrade", "fallback"],
+    says: "every provider is asked before a static answer is given",
+    holds: (order) =>
+      Effect.gen(function* () {
+        const first = TestProvider.make({ steps: [internal] })
+        const second = TestProvider.make({ provider: "second", steps: ["a real answer"] })
+        const exit = yield* run(stack({ degrade: { static: "sorry" } }, [first, second], order).generate(request))
+        return outcomeOf(exit) === "a real answer"
+      })
+  },
+  {
+    pair: ["fallback", "retry"],
+    says: "a provider is tried again before the next one is asked",
+    holds: (order) =>
+      Effect.gen(function* () {
+        const first = TestProvider.make({ steps: [internal, "second try"] })
+        const second = TestProvider.make({ provider: "second", steps: ["another"] })
+        const exit = yield* run(stack({ retry: {} }, [first, second], order).generate(request))
+        return outcomeOf(exit) === "second try"
+      })
+  },
+  {
+    pair: ["retry", "gates"],
+    says: "each attempt passes the gates, because each attempt is billed",
+    holds: (order) =>
+      Effect.gen(function* () {
+        const counter = { count: 0, latency: 0, outcome: "" }
+        const provider = TestProvider.make({ steps: [internal, internal, "ok"] })
+        yield* run(stack({ retry: {}, gates: [counting(counter)] }, [provider], order).generate(request))
+        return counter.count === 3
+      })
+  },
+  {
+    pair: ["gates", "timeouts"],
+    says: "a gate sees a timeout as a failure, and waiting at a gate does not use up the attempt's time",
+    holds: (order) =>
+      Effect.gen(function* () {
+        const counter = { count: 0, latency: 0, outcome: "" }
+        const slots = { timeouts: { attempt: "5 seconds" }, gates: [counting(counter)] } as const
+        yield* run(stack(slots, [TestProvider.make({ steps: [TestProvider.hanging] })], order).generate(request))
+        return counter.outcome === "TimedOut"
+      })
+  }
+]
+
+const swapped = (i: number): Order => {
+  const names = [...Resilient.order]
+  const [a, b] = [names[i], names[i + 1]]
+  if (a !== undefined && b !== undefined) names.splice(i, 2, b, a)
+  return names
+}
+
+describe("the order of the policies", () => {
+  it("has one statement for each pair of neighbours", () => {
+    const pairs = Resilient.order.slice(0, -1).map((name, i) => [name, Resilient.order[i + 1]])
+    assert.deepStrictEqual(
+      statements.map(({ pair }) => [...pair]),
+      pairs
+    )
+  })
+
+  it.effect.each(statements.map((statement) => [statement.says, statement] as const))("%s", ([, { holds }]) =>
+    Effect.gen(function* () {
+      assert.isTrue(yield* holds(Resilient.order))
+    })
+  )
+
+  it.effect.each(statements.map((statement, i) => [statement.pair.join(" and "), i] as const))(
+    "swapping %s breaks exactly the statement about them",
+    ([, i]) =>
+      Effect.gen(function* () {
+        const broken: Array<string> = []
+        for (const statement of statements) {
+          if (!(yield* statement.holds(swapped(i)))) broken.push(statement.says)
+        }
+        assert.deepStrictEqual(broken, [statements[i]?.says])
+      })
+  )
+})
+
+void Duration
