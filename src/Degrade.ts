@@ -4,6 +4,7 @@
  *
  * A rejected prompt or answer is no outage: it is never answered from here, but for a ladder's `otherwise`.
  */
+import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -22,27 +23,31 @@ export type StaticAnswer = string | ReadonlyArray<Response.PartEncoded>
 
 export interface Options {
   /**
-   * What is answered when a call fails, or a function that decides; where it gives `undefined` the failure stands. A text
-   * that is not JSON never answers a request for JSON. Default: nothing, every failure stands.
+   * What is answered when a call fails, or a function that decides, by an effect where it has to look something up; where
+   * it gives `undefined`, or takes longer than `grace`, the failure stands. A text that is not JSON never answers a request
+   * for JSON. Default: nothing, every failure stands.
    */
-  readonly static?:
-    | StaticAnswer
-    | ((error: LlmError.LlmError, request: LlmRequest) => StaticAnswer | undefined)
-    | undefined
+  readonly static?: StaticAnswer | Decide | undefined
+  /** How long looking up a static answer may take, also when the deadline has passed. Default 250 milliseconds. */
+  readonly grace?: Duration.Input | undefined
 }
+
+type Decide = (
+  error: LlmError.LlmError,
+  request: LlmRequest
+) => StaticAnswer | undefined | Effect.Effect<StaticAnswer | undefined>
 
 /**
  * Answers a failed call without a model, as `ballast/static` with zero usage and `{ ballast: { rung: "static" } }` on the
  * finish part. A stream is answered only before its first visible part.
  */
 export const make = (options: Options = {}): ((inner: LlmProvider.Service) => LlmProvider.Service) => {
-  const answer = staticAnswer(options.static)
+  const answer = staticAnswer(options.static, positiveMillis("Degrade.make: grace", options.grace ?? defaultGrace))
   return (inner) =>
     beforeFirstPart(inner, (attempt) =>
       Effect.catch(attempt(inner), (error) => {
         const generate = (request: LlmRequest) =>
-          Effect.suspend(() => {
-            const response = answer(error, request)
+          Effect.flatMap(answer(error, request), (response) => {
             if (response === undefined) return Effect.fail(error)
             return Effect.as(logStep(`${error.provider}/${error.model}`, "static", error), response)
           })
@@ -56,21 +61,35 @@ export const make = (options: Options = {}): ((inner: LlmProvider.Service) => Ll
 /** `make` over a layer. */
 export const withDegrade = (options?: Options) => LlmProvider.transform(make(options))
 
-const staticAnswer = (option: Options["static"]) => {
+/** How long what asks no model may take, in milliseconds. */
+const defaultGrace = 250
+
+const staticAnswer = (option: Options["static"], grace: number) => {
   if (typeof option === "string" ? option.trim() === "" : Array.isArray(option) && option.length === 0) {
     throw new RangeError("Degrade.make: static must not be empty")
   }
-  return (error: LlmError.LlmError, request: LlmRequest): LlmResponse | undefined => {
-    if (option === undefined || LlmError.consequence(error).degrade === "no") return undefined
-    const answer = typeof option === "function" ? option(error, request) : option
-    if (answer === undefined || (typeof answer === "string" && !fits(answer, request))) return undefined
-    const parts = typeof answer === "string" ? [{ type: "text", text: answer } as const] : answer
-    return new LlmResponse({
-      provider: "ballast",
-      model: "static",
-      parts: [...parts.filter((part) => part.type !== "finish"), finish]
+  return (error: LlmError.LlmError, request: LlmRequest): Effect.Effect<LlmResponse | undefined> =>
+    Effect.suspend(() => {
+      if (option === undefined || LlmError.consequence(error).degrade === "no") return Effect.succeed(undefined)
+      const answer = typeof option === "function" ? option(error, request) : option
+      const found = Effect.isEffect(answer) ? inGrace(answer, grace) : Effect.succeed(answer)
+      return Effect.map(found, (given) => responseOf(given, request))
     })
-  }
+}
+
+/** The deadline that has passed must not keep a lookup from being made. */
+const inGrace = <A>(lookup: Effect.Effect<A>, grace: number): Effect.Effect<A | undefined> =>
+  Effect.withFiber((fiber) => {
+    const until = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + grace
+    const patient = Effect.updateService(lookup, Deadline.Deadline, (deadline) => Math.max(deadline, until))
+    return Effect.timeoutOrElse(patient, { duration: grace, orElse: () => Effect.succeed(undefined) })
+  })
+
+const responseOf = (answer: StaticAnswer | undefined, request: LlmRequest): LlmResponse | undefined => {
+  if (answer === undefined || (typeof answer === "string" && !fits(answer, request))) return undefined
+  const parts = typeof answer === "string" ? [{ type: "text", text: answer } as const] : answer
+  const kept = parts.filter((part) => part.type !== "finish")
+  return new LlmResponse({ provider: "ballast", model: "static", parts: [...kept, finish] })
 }
 
 const finish: Response.FinishPartEncoded = {
@@ -162,7 +181,7 @@ export const ladder = <const L extends Rungs>(
 ): Effect.Effect<AnswerOf<L[number], FailureOf<L[number]>>, ErrorOf<L[number]>, ServicesOf<L[number]>> => {
   checkRungs(rungs)
   const within = positiveMillis("Degrade.ladder: within", options.within ?? Infinity)
-  const grace = positiveMillis("Degrade.ladder: grace", options.grace ?? 250)
+  const grace = positiveMillis("Degrade.ladder: grace", options.grace ?? defaultGrace)
   const [current, ...below] = rungs
   return Effect.withFiber((fiber) =>
     climb({ deadline: Deadline.earlier(fiber, within), grace, current, below, failures: [], mayAsk: true })

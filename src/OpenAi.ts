@@ -83,6 +83,7 @@ export const make = (options: Options): Effect.Effect<LlmProvider.Service> => {
   })
 }
 
+/** `make` as a layer; impossible options throw when the layer is made, not when it is built. */
 export const layer = (options: Options): Layer.Layer<LlmProvider.LlmProvider> =>
   Layer.effect(LlmProvider.LlmProvider, make(options))
 
@@ -94,6 +95,7 @@ const jsonOf = (data: unknown, response: Response): unknown => {
   return data
 }
 
+/** What of the response goes into the finish part. */
 const httpOf = (response: Response) => ({ status: response.status, headers: exposedHeaders(response.headers) })
 
 async function* streamed(

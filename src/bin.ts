@@ -47,7 +47,7 @@ const wrong = (message: string): Effect.Effect<ExitCode> => Effect.as(Console.er
 const serve = (port: number): Effect.Effect<ExitCode> =>
   Effect.flatMap(LocalLlm.LocalLlm, ({ url }) => Effect.andThen(Console.log(greeting(url)), Effect.never)).pipe(
     Effect.provide(Layer.fresh(LocalLlm.layer({ port }))),
-    Effect.catchDefect((defect) => Effect.as(Console.error(messageOf(defect)), 1))
+    Effect.catchDefect((defect) => Effect.as(Console.error(messageOf(defect)), 1 as const))
   )
 
 const greeting = (url: string): string => `LocalLlm answers at ${url}. It is not a model: it quotes what it is given.

@@ -109,6 +109,8 @@ describe("generate", () => {
       yield* endsAt(4000, ["total", 1000, "sent"], sooner, provider)
       const later = Deadline.within(call, "1 hour")
       yield* endsAt(7000, ["total", 3000, "sent"], later, provider)
+      const both = Deadline.within(Timeouts.make({ attempt: "1 second" })(provider).generate(request), "1 second")
+      yield* endsAt(8000, ["total", 1000, "sent"], both, provider)
     })
   })
 
@@ -546,9 +548,11 @@ describe("a consumer that stops asking", () => {
     return Effect.gen(function* () {
       const pull = yield* Stream.toPull(both(options)(provider).stream(request))
       yield* TestClock.adjust("10 minutes")
-      const fiber = yield* start(pull)
-      yield* TestClock.adjust("30 seconds")
-      assert.strictEqual((yield* Fiber.join(fiber))[0].type, "text-start")
+      for (const type of ["text-start", "text-delta", "text-end"]) {
+        const fiber = yield* start(pull)
+        yield* TestClock.adjust("30 seconds")
+        assert.strictEqual((yield* Fiber.join(fiber))[0].type, type)
+      }
     }).pipe(Effect.scoped)
   })
 

@@ -29,6 +29,16 @@ const Call = Schema.Struct({
   params: Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Int, Schema.Null])),
   metadata: Metadata
 })
+/** A tool that the provider ran itself. */
+const Result = Schema.Struct({
+  type: Schema.Literal("tool-result"),
+  id: Schema.String,
+  name: Schema.Literals(["Weather", "Clock"]),
+  result: Schema.Union([Schema.String, Schema.Literal(null), Schema.Record(Schema.String, Schema.Int)]),
+  isFailure: Schema.Boolean,
+  providerExecuted: Schema.Literal(true),
+  metadata: Metadata
+})
 const Bytes = Schema.Struct({ type: Schema.Literal("file"), mediaType: Schema.String, bytes: Schema.Uint8Array })
 const Source = Schema.Struct({
   type: Schema.Literal("source"),
@@ -46,7 +56,7 @@ const Finish = Schema.Struct({
   }),
   metadata: Metadata
 })
-const Content = Schema.Array(Schema.Union([Text, Reasoning, Call, Bytes, Source]))
+const Content = Schema.Array(Schema.Union([Text, Reasoning, Call, Result, Bytes, Source]))
 
 const base64 = Schema.encodeSync(Schema.Uint8ArrayFromBase64)
 
@@ -122,6 +132,19 @@ describe("both bridges", () => {
         assert.deepStrictEqual(request, tools.length === 0 ? { prompt } : { prompt, tools, toolChoice })
       }
       assert.strictEqual(calls.length, 2)
+    })
+  )
+
+  it.effect("a tool result that looks like an error of effect/ai stays as it was written", () =>
+    Effect.gen(function* () {
+      const error = AiError.make({ module: "m", method: "f", reason: new AiError.UnknownError({ description: "no" }) })
+      const result = yield* Schema.encodeEffect(AiError.AiError)(error)
+      const { provider } = yield* there([
+        { type: "tool-result", id: "1", name: "Weather", isFailure: true, providerExecuted: true, result },
+        { type: "finish", reason: "stop", usage: { inputTokens: {}, outputTokens: {} } }
+      ])
+      const [part] = (yield* provider.generate(request)).parts
+      assert.deepStrictEqual(part?.type === "tool-result" ? part.result : undefined, result)
     })
   )
 

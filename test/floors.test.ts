@@ -5,10 +5,12 @@ import { assert, describe, it } from "@effect/vitest"
 const src = new URL("../src/", import.meta.url)
 
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["LlmRequest", "LlmResponse", "LlmError", "Caller"],
+  ["LlmRequest", "LlmResponse", "LlmError", "Caller", "Deadline", "Attempts", "QuotaStore"],
   ["LlmProvider"],
+  ["Gate"],
+  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade"],
   ["OpenAi", "Anthropic"],
-  ["LocalLlm"],
+  ["LocalLlm", "Resilient"],
   ["index", "bin", "testing"]
 ]
 

@@ -123,7 +123,10 @@ export const endpointId = (
   baseUrl: URL,
   scope: ReadonlyArray<string | undefined>,
   model: string
-): string => [protocol, baseUrl.origin, ...scope.map((part) => part ?? ""), model].map(encodeURIComponent).join("|")
+): string =>
+  [protocol, baseUrl.origin + baseUrl.pathname.replace(/\/+$/, ""), ...scope.map((part) => part ?? ""), model]
+    .map(encodeURIComponent)
+    .join("|")
 
 /** Names a key without revealing it. */
 export const credentialId = (key: Redacted.Redacted): string =>
