@@ -1,7 +1,7 @@
 /** An unmodified program over `effect/ai`, with tools and a chat, that runs on Ballast by providing one layer. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect, Layer, Schema, Stream } from "effect"
-import { Chat, type Prompt, Tool, Toolkit } from "effect/ai"
+import { Chat, Tool, Toolkit } from "effect/ai"
 import { LlmError, LlmProvider, OpenAi } from "effect-ballast"
 import * as LocalLlm from "effect-ballast/LocalLlm"
 import { printable } from "./printable.ts"
@@ -15,25 +15,20 @@ const Tides = Toolkit.make(
 )
 
 const TidesLive = Tides.toLayer({
-  tide_height: ({ harbour }) =>
-    Effect.as(Console.log(`(the tool looks up the tide in ${printable(harbour)})`), { metres: 3.2 })
+  tide_height: ({ harbour }) => Effect.as(Console.log(`Looking up the tide in ${printable(harbour)}`), { metres: 3.2 })
 })
 
 // knows nothing of Ballast
 const program = Effect.gen(function* () {
   const chat = yield* Chat.fromPrompt([{ role: "system", content: "You are a pilot. Answer in one sentence." }])
 
-  // while the model calls tools, their results stand in the chat: it goes on from there without a new message
-  let prompt: Prompt.RawInput = 'What is the tide height in the harbour "Cuxhaven"?'
-  for (let turn = 0; turn < 5; turn++) {
-    const answer = yield* chat.generateText({ prompt, toolkit: Tides })
-    if (answer.text !== "") yield* Console.log(printable(answer.text))
-    if (answer.toolCalls.length === 0) break
-    prompt = []
-  }
+  const question = 'What is the tide height in the harbour "Cuxhaven"?'
+  const first = yield* chat.generateText({ prompt: question, toolkit: Tides, toolChoice: "required" })
+  for (const { name, result } of first.toolResults) yield* Console.log(`${name} answered ${JSON.stringify(result)}`)
 
-  const story = chat.streamText({ prompt: "Thank you. What did you just tell me?", toolkit: Tides })
-  yield* Stream.runForEach(story, (part) =>
+  // no new message: the result of the tool stands in the chat, and the model goes on from there
+  const answer = chat.streamText({ prompt: [], toolkit: Tides })
+  yield* Stream.runForEach(answer, (part) =>
     part.type === "text-delta" ? Console.log(`  | ${printable(part.delta)}`) : Effect.void
   )
 })

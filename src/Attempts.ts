@@ -34,6 +34,11 @@ export const take = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {
   return true
 }
 
+/** Gives back one attempt that was taken and then not made. */
+export const giveBack = (ledger: Ledger | undefined): void => {
+  if (ledger !== undefined) ledger.used--
+}
+
 /** Opens a ledger for a call that has none yet: the outermost policy's bound holds. */
 export const open = <A, E, R>(self: Effect.Effect<A, E, R>, max: number): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) =>

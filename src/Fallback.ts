@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Attempts from "./Attempts.ts"
 import * as Deadline from "./Deadline.ts"
-import { beforeFirstPart, type Discard, type Policy } from "./internal/beforeFirstPart.ts"
+import { beforeFirstPart, type Branching, type Policy } from "./internal/beforeFirstPart.ts"
 import { Delivery } from "./internal/delivery.ts"
 import { integer } from "./internal/options.ts"
 import type { Race } from "./internal/race.ts"
@@ -37,16 +37,19 @@ type Providers = readonly [LlmProvider.Service, ...ReadonlyArray<LlmProvider.Ser
  */
 export const make = (options: Options = {}, race?: Race) => {
   const maxAttempts = integer("Fallback.make: maxAttempts", options.maxAttempts ?? Attempts.defaultMax, 1)
+  const resumes = (error: LlmError) => options.onBreak === "resume" && movesOn(options, error)
   return (providers: Providers): LlmProvider.Service => {
-    const policy: Policy = (attempt, discard) =>
+    const policy: Policy = (attempt, branching) =>
       providers.length === 1
         ? attempt(providers[0])
         : Attempts.open(
-            Effect.suspend(() => new Falling(providers, options, race, attempt, discard).from(0)),
+            Effect.suspend(() => new Falling(providers, options, race, attempt, branching).from(0)),
             maxAttempts
           )
-    return beforeFirstPart(providers[0], policy, (begun, request, scope) =>
-      new Delivery(options.onBreak === "resume" ? providers : [], begun, request, scope).pull()
+    // nobody knows beforehand who will be given a prefill
+    const continuesAnswers = providers.every((provider) => provider.continuesAnswers === true)
+    return beforeFirstPart({ ...providers[0], continuesAnswers }, policy, (begun, request, scope) =>
+      new Delivery({ providers, resumes }, begun, request, scope).pull()
     )
   }
 }
@@ -62,75 +65,78 @@ export const withFallbacks = <E2, R2>(
   )
 }
 
+const movesOn = (options: Options, error: LlmError): boolean => {
+  if (options.when !== undefined) return options.when(error)
+  const { next } = consequence(error)
+  return next === "yes" || next === "larger-window"
+}
+
+interface Failure {
+  readonly provider: LlmProvider.Service
+  readonly error: LlmError
+}
+
 /** One call on its way along the providers. */
 class Falling<A> {
-  private readonly errors: Array<LlmError> = []
+  private readonly failures: Array<Failure> = []
   private readonly providers: Providers
   private readonly options: Options
   private readonly race: Race | undefined
   private readonly attempt: (provider: LlmProvider.Service) => Effect.Effect<A, LlmError>
-  private readonly discard: Discard<A>
+  private readonly branching: Branching<A>
 
   constructor(
     providers: Providers,
     options: Options,
     race: Race | undefined,
     attempt: (provider: LlmProvider.Service) => Effect.Effect<A, LlmError>,
-    discard: Discard<A>
+    branching: Branching<A>
   ) {
     this.providers = providers
     this.options = options
     this.race = race
     this.attempt = attempt
-    this.discard = discard
+    this.branching = branching
   }
 
   from(index: number): Effect.Effect<A, LlmError> {
-    return Effect.suspend(() => {
-      const [provider, backup] = this.providers.slice(index)
-      if (provider === undefined) return Effect.fail(conclusion(this.errors))
-      if (this.race === undefined || backup === undefined) {
-        return Effect.catch(this.attempt(provider), (error) => this.after(index, [error]))
-      }
-      const raced = this.race(this.attempt(provider), this.attempt(backup), this.discard)
-      return Effect.catch(raced, (lost) =>
-        lost.backup === undefined
-          ? this.after(index, [lost.primary])
-          : this.after(index + 1, [lost.primary, lost.backup])
-      )
+    const [provider, backup] = this.providers.slice(index, index + 2)
+    if (provider === undefined) return Effect.fail(conclusion(this.failures))
+    if (this.race === undefined || backup === undefined || !this.fits(backup)) {
+      return Effect.catch(this.attempt(provider), (error) => this.after(index, [{ provider, error }]))
+    }
+    return Effect.catch(this.race(provider, backup, this.branching), (lost) => {
+      const first = { provider, error: lost.primary }
+      return lost.backup === undefined
+        ? this.after(index, [first])
+        : this.after(index + 1, [first, { provider: backup, error: lost.backup }])
     })
   }
 
-  private after(index: number, errors: ReadonlyArray<LlmError>): Effect.Effect<A, LlmError> {
+  private after(index: number, failures: ReadonlyArray<Failure>): Effect.Effect<A, LlmError> {
     return Effect.withFiber((fiber) => {
-      this.errors.push(...errors)
-      const next = errors.every((error) => this.movesOn(error)) ? this.next(index, errors) : -1
+      this.failures.push(...failures)
+      const next = this.providers.findIndex((provider, i) => i > index && this.fits(provider))
+      const allowed = next !== -1 && failures.every(({ error }) => movesOn(this.options, error))
       const late = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() >= fiber.getRef(Deadline.Deadline)
-      if (next === -1 || late || !Attempts.take(fiber)) return Effect.fail(conclusion(this.errors))
+      if (!allowed || late || !Attempts.take(fiber)) return Effect.fail(conclusion(this.failures))
       return this.from(next)
     })
   }
 
-  private movesOn(error: LlmError): boolean {
-    if (this.options.when !== undefined) return this.options.when(error)
-    const { next } = consequence(error)
-    return next === "yes" || next === "larger-window"
-  }
-
-  /** Where to go on behind a provider: what does not fit one may fit a later one with a larger window. */
-  private next(index: number, errors: ReadonlyArray<LlmError>): number {
-    const fits = (provider: LlmProvider.Service) =>
-      errors.every((error) => {
-        if (error.reason._tag !== "ContextOverflow" || this.options.when !== undefined) return true
-        const window = error.reason.limit ?? this.providers[index]?.contextWindow
-        return provider.contextWindow !== undefined && window !== undefined && provider.contextWindow > window
-      })
-    return this.providers.findIndex((provider, i) => i > index && fits(provider))
+  /** What did not fit one provider may fit a later one with a larger window. */
+  private fits({ contextWindow }: LlmProvider.Service): boolean {
+    return this.failures.every(({ error, provider }) => {
+      if (error.reason._tag !== "ContextOverflow" || this.options.when !== undefined) return true
+      const exceeded = error.reason.limit ?? provider.contextWindow
+      return contextWindow !== undefined && exceeded !== undefined && contextWindow > exceeded
+    })
   }
 }
 
 /** The last failure of a provider that was called, else the last refusal; it may be tried again when the first may. */
-const conclusion = (errors: ReadonlyArray<LlmError>): LlmError => {
+const conclusion = (failures: ReadonlyArray<Failure>): LlmError => {
+  const errors = failures.map(({ error }) => error)
   const last = errors.findLast((error) => error.phase !== "refused") ?? errors.at(-1)
   if (last === undefined) throw new Error("a conclusion without a failure") // callers push at least one error first
   const hints = errors.flatMap((error) => (error.retryAfter === undefined ? [] : [error.retryAfter]))

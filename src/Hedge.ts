@@ -9,10 +9,12 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as Attempts from "./Attempts.ts"
 import { Allowance } from "./internal/allowance.ts"
-import { beforeFirstPart, type Discard } from "./internal/beforeFirstPart.ts"
+import { beforeFirstPart, type Branch, type Branching } from "./internal/beforeFirstPart.ts"
+import { goOnSigned } from "./internal/delivery.ts"
 import { between, integer, positiveMillis } from "./internal/options.ts"
 import { Quantile } from "./internal/quantile.ts"
 import type { Race, RaceLost } from "./internal/race.ts"
@@ -31,16 +33,23 @@ export interface Options {
   readonly floor?: number | undefined
 }
 
-/** The first of the providers, hedged with the second; both answers failing, the last failure of one that was called. */
-export const make =
-  (options: Options = {}) =>
-  (providers: readonly [LlmProvider.Service, LlmProvider.Service]): LlmProvider.Service => {
+/**
+ * The first of the providers, hedged with the second; an answer says who gave it. It only helps against slowness: a first
+ * one that fails while it is alone has failed (`Fallback` goes on). Both failing, the last failure of one that was called.
+ */
+export const make = (options: Options = {}) => {
+  const hedge = race(options)
+  return (providers: readonly [LlmProvider.Service, LlmProvider.Service]): LlmProvider.Service => {
     const [first, second] = providers
-    const hedge = race(options)
-    return beforeFirstPart(first, (attempt, discard) =>
-      Effect.mapError(hedge(attempt(first), attempt(second), discard), ({ backup, primary }) => backup ?? primary)
+    const continuesAnswers = first.continuesAnswers === true && second.continuesAnswers === true
+    return beforeFirstPart(
+      { ...first, continuesAnswers },
+      (_attempt, branching) =>
+        Effect.mapError(hedge(first, second, branching), ({ backup, primary }) => backup ?? primary),
+      goOnSigned
     )
   }
+}
 
 /** Hedges the provider of a layer with that of another one. */
 export const withHedge = <E2, R2>(backup: Layer.Layer<LlmProvider.LlmProvider, E2, R2>, options?: Options) => {
@@ -48,25 +57,32 @@ export const withHedge = <E2, R2>(backup: Layer.Layer<LlmProvider.LlmProvider, E
   return LlmProvider.transform((first) => Effect.map(LlmProvider.build(backup), (second) => hedged([first, second])))
 }
 
-/** What a hedge does with two attempts, with its own memory of latencies and its own share of calls. */
+/** What a hedge does with two providers, with its own memory of latencies and its own share of calls. */
 export const race = (options: Options = {}): Race => {
   const fixed = options.delay === undefined ? undefined : positiveMillis("Hedge.make: delay", options.delay)
   const ratio = between("Hedge.make: ratio", options.ratio ?? 0.05, 0, 1)
   const floor = integer("Hedge.make: floor", options.floor ?? 1, 0)
   const allowance = new Allowance({ ratio, floor, perMillis: 10_000 })
-  const latencies = new Quantile(0.95)
-  return (primary, backup, discard) =>
+  const known = new WeakMap<LlmProvider.Service, Record<Branching<unknown>["method"], Quantile>>()
+  return (primary, backup, branching) =>
     Effect.suspend(() => {
       allowance.deposit()
-      const delay = fixed ?? latencies.value ?? 2000
-      return new Hedging(delay, allowance, latencies, discard).run(primary, backup)
+      const latencies = known.get(primary) ?? { generate: new Quantile(0.95), stream: new Quantile(0.95) }
+      known.set(primary, latencies)
+      return new Hedging(fixed, allowance, latencies[branching.method], branching).run(primary, backup)
     })
 }
 
 /** A side of the race: its fiber, and the mark by which its gates see that it lost. */
 interface Side<A> {
+  readonly branch: Branch<A>
   readonly mark: { lost: boolean }
   readonly fiber: Fiber.Fiber<A, LlmError>
+}
+
+interface Answer<A> {
+  readonly side: Side<A>
+  readonly value: A
 }
 
 class Hedging<A> {
@@ -74,106 +90,110 @@ class Hedging<A> {
   private readonly delay: number
   private readonly allowance: Allowance
   private readonly latencies: Quantile
-  private readonly discard: Discard<A>
+  private readonly branching: Branching<A>
 
-  constructor(delay: number, allowance: Allowance, latencies: Quantile, discard: Discard<A>) {
-    this.delay = delay
+  constructor(delay: number | undefined, allowance: Allowance, latencies: Quantile, branching: Branching<A>) {
+    this.delay = delay ?? latencies.value ?? 2000
     this.allowance = allowance
     this.latencies = latencies
-    this.discard = discard
+    this.branching = branching
   }
 
-  run(primary: Effect.Effect<A, LlmError>, backup: Effect.Effect<A, LlmError>): Effect.Effect<A, RaceLost> {
-    const body = Effect.flatMap(this.start(this.timed(primary), true), (first) =>
-      Effect.flatMap(Effect.timeoutOption(Fiber.await(first.fiber), this.delay), (early) =>
-        early._tag === "Some" ? this.alone(first, early.value) : this.hedged(first, backup)
-      )
-    )
-    return Effect.onExit(body, (exit) => this.leave(exit))
-  }
-
-  /** The first is slow: the second starts if it may, and whoever answers first is taken. */
-  private hedged(first: Side<A>, backup: Effect.Effect<A, LlmError>): Effect.Effect<A, RaceLost> {
-    return Effect.withFiber((fiber) => {
-      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-      if (!this.allowance.take(now) || !Attempts.take(fiber)) {
-        return Effect.flatMap(Fiber.await(first.fiber), (exit) => this.alone(first, exit))
-      }
-      return Effect.flatMap(this.start(backup, false), (second) => {
-        const either = Effect.raceFirst(
-          Effect.map(Fiber.await(first.fiber), (exit) => ({ exit, of: first, other: second })),
-          Effect.map(Fiber.await(second.fiber), (exit) => ({ exit, of: second, other: first }))
-        )
-        return Effect.flatMap(either, ({ exit, of, other }) =>
-          Exit.isSuccess(exit) ? this.won(of, exit.value) : this.left(other, first, second)
-        )
-      })
-    })
-  }
-
-  /** One of the two failed: the other decides. */
-  private left(side: Side<A>, first: Side<A>, second: Side<A>): Effect.Effect<A, RaceLost> {
-    return Effect.flatMap(Fiber.await(side.fiber), (exit) => {
-      if (Exit.isSuccess(exit)) return this.won(side, exit.value)
-      return Effect.flatMap(Effect.all([errorOf(first.fiber), errorOf(second.fiber)]), ([primary, backup]) =>
-        Effect.fail({ primary, backup: backup.phase === "refused" ? undefined : backup })
+  run(primary: LlmProvider.Service, backup: LlmProvider.Service): Effect.Effect<A, RaceLost> {
+    const raced = Effect.withFiber<Answer<A>, RaceLost>((fiber) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const began = clock.currentTimeMillisUnsafe()
+      return Effect.flatMap(this.start(primary), (first) =>
+        Effect.map(this.decided(first, backup), (answer) => {
+          // of a first that loses, only this much is known of its latency: left out, it would seem ever faster
+          if (hasNotFailed(first)) this.latencies.add(clock.currentTimeMillisUnsafe() - began)
+          return answer
+        })
       )
     })
+    const ended = Effect.onExit(raced, (exit) => this.leave(Exit.isSuccess(exit) ? exit.value.side : undefined))
+    return Effect.map(ended, ({ value }) => value)
   }
 
-  private won(side: Side<A>, answer: A): Effect.Effect<A> {
-    this.sides.splice(this.sides.indexOf(side), 1)
-    return Effect.succeed(answer)
-  }
-
-  private start(attempt: Effect.Effect<A, LlmError>, mayWait: boolean): Effect.Effect<Side<A>> {
-    return Effect.uninterruptibleMask((restore) => {
+  private start(
+    provider: LlmProvider.Service,
+    asHedge: (run: Effect.Effect<A, LlmError>) => Effect.Effect<A, LlmError> = identity
+  ): Effect.Effect<Side<A>> {
+    const started = Effect.suspend(() => {
+      const branch = this.branching.branch(provider)
       const mark = { lost: false }
-      const marked = Effect.provideService(restore(attempt), Attempts.Race, mark)
-      const patient = mayWait ? marked : Effect.provideService(marked, Attempts.MayWait, false)
-      return Effect.map(Effect.forkChild(patient, { startImmediately: true }), (fiber) => {
-        const side = { mark, fiber }
+      const run = Effect.provideService(asHedge(branch.run), Attempts.Race, mark)
+      // not a child: the caller's fiber would wait for a loser before it ends. `leave` ends every side
+      return Effect.map(Effect.forkDetach(run, { startImmediately: true }), (fiber) => {
+        const side = { branch, mark, fiber }
         this.sides.push(side)
         return side
       })
     })
+    return Effect.uninterruptible(started)
   }
 
-  /** Without a hedge, what happened to the first is what happened. */
-  private alone(side: Side<A>, exit: Exit.Exit<A, LlmError>): Effect.Effect<A, RaceLost> {
-    if (Exit.isSuccess(exit)) return this.won(side, exit.value)
-    return Effect.mapError(exit, (primary) => ({ primary, backup: undefined }))
-  }
-
-  /** Ends whoever still runs and throws away an answer that came too late; an answer that won does not wait for it. */
-  private leave(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    const won = Exit.isSuccess(exit)
-    const ended = Effect.forEach(
-      this.sides,
-      (side) => {
-        side.mark.lost = won
-        return Effect.andThen(
-          Fiber.interrupt(side.fiber),
-          Effect.flatMap(Fiber.await(side.fiber), (late) =>
-            Exit.isSuccess(late) ? this.discard(late.value) : Effect.void
-          )
-        )
-      },
-      { discard: true }
+  private decided(first: Side<A>, backup: LlmProvider.Service): Effect.Effect<Answer<A>, RaceLost> {
+    return Effect.flatMap(Effect.timeoutOption(Fiber.await(first.fiber), this.delay), (early) =>
+      early._tag === "Some" ? this.alone(first) : this.hedged(first, backup)
     )
-    return won && this.sides.length > 0 ? Effect.asVoid(Effect.forkDetach(ended, { startImmediately: true })) : ended
   }
 
-  private timed(primary: Effect.Effect<A, LlmError>): Effect.Effect<A, LlmError> {
-    return Effect.flatMap(Clock.currentTimeMillis, (began) =>
-      Effect.tap(primary, () =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          this.latencies.add(now - began)
+  /** Without a hedge, what happens to the first is what happens. */
+  private alone(first: Side<A>): Effect.Effect<Answer<A>, RaceLost> {
+    return Effect.mapError(answerOf(first), (primary) => ({ primary, backup: undefined }))
+  }
+
+  /** The first is slow: the second starts if it may. An answer decides, or a defect; after a failure the other side. */
+  private hedged(first: Side<A>, backup: LlmProvider.Service): Effect.Effect<Answer<A>, RaceLost> {
+    return Effect.withFiber((fiber) => {
+      const ledger = fiber.getRef(Attempts.Current)
+      if (!Attempts.take(fiber)) return this.alone(first)
+      if (!this.allowance.take(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())) {
+        Attempts.giveBack(ledger)
+        return this.alone(first)
+      }
+      const refused = (error: LlmError) =>
+        Effect.sync(() => {
+          if (error.phase !== "refused") return
+          Attempts.giveBack(ledger)
+          this.allowance.giveBack()
         })
+      const asHedge = (run: Effect.Effect<A, LlmError>) =>
+        Effect.provideService(Effect.tapError(run, refused), Attempts.MayWait, false)
+      return Effect.flatMap(this.start(backup, asHedge), (second) =>
+        Effect.raceFirst(
+          Effect.catch(answerOf(first), (primary) =>
+            Effect.mapError(answerOf(second), (error) => lost(primary, error))
+          ),
+          Effect.catch(answerOf(second), (error) => Effect.mapError(answerOf(first), (primary) => lost(primary, error)))
+        )
       )
+    })
+  }
+
+  /** Ends every side but the winner's. An answer does not wait for the loser, a failure and an interruption do. */
+  private leave(winner: Side<A> | undefined): Effect.Effect<void> {
+    const others = this.sides.filter((side) => side !== winner)
+    for (const side of others) side.mark.lost = winner !== undefined
+    const ended = Effect.andThen(
+      Fiber.interruptAll(others.map(({ fiber }) => fiber)),
+      Effect.forEach(others, ({ branch }) => branch.close, { discard: true })
     )
+    if (winner === undefined) return ended
+    return others.length === 0 ? Effect.void : Effect.asVoid(Effect.forkDetach(ended, { startImmediately: true }))
   }
 }
 
-const errorOf = <A>(fiber: Fiber.Fiber<A, LlmError>): Effect.Effect<LlmError> =>
-  Effect.flatMap(Fiber.await(fiber), (exit) => Effect.orDie(Effect.flip(exit)))
+const answerOf = <A>(side: Side<A>): Effect.Effect<Answer<A>, LlmError> =>
+  Effect.map(Fiber.join(side.fiber), (value) => ({ side, value }))
+
+const hasNotFailed = ({ fiber }: Side<unknown>): boolean => {
+  const exit = fiber.pollUnsafe()
+  return exit === undefined || Exit.isSuccess(exit)
+}
+
+const lost = (primary: LlmError, error: LlmError): RaceLost => ({
+  primary,
+  backup: error.phase === "refused" ? undefined : error
+})

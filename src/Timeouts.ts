@@ -6,6 +6,7 @@
  * consumer of a stream is not a slow provider.
  */
 import type * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -186,7 +187,9 @@ const attended = (
   const alarm = new timer.Alarm(() => {
     closing = Effect.runForkWith(context)(Scope.close(own, Exit.interrupt()))
   })
+  let finished = false
   const arrived = (parts: Arr.NonEmptyReadonlyArray<LlmPart>) => {
+    finished = parts.at(-1)?.type === "finish"
     context = consumer.context // of a fiber that has ended it would be empty
     wheel = timer.wheelOf(consumer)
     wheel.set(alarm, consumer.getRef(Clock.Clock).currentTimeMillisUnsafe() + consumerIdle, consumer)
@@ -199,7 +202,9 @@ const attended = (
   const pull: Parts = Effect.withFiber((fiber) => {
     consumer = fiber
     wheel?.clear(alarm)
-    return closing === undefined ? source : Effect.fail(timedOut(inner, "idle", consumerIdle, "answered"))
+    if (closing === undefined) return source
+    // a reader that lingers over a whole answer has lost nothing
+    return finished ? Cause.done() : Effect.fail(timedOut(inner, "idle", consumerIdle, "answered"))
   })
   const leave = Effect.suspend(() => {
     wheel?.clear(alarm)

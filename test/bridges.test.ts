@@ -34,7 +34,7 @@ const Result = Schema.Struct({
   type: Schema.Literal("tool-result"),
   id: Schema.String,
   name: Schema.Literals(["Weather", "Clock"]),
-  result: Schema.Union([Schema.String, Schema.Literal(null), Schema.Record(Schema.String, Schema.Int)]),
+  result: Schema.Union([Schema.String, Schema.Null, Schema.Record(Schema.String, Schema.Int)]),
   isFailure: Schema.Boolean,
   providerExecuted: Schema.Literal(true),
   metadata: Metadata

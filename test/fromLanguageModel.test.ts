@@ -343,6 +343,7 @@ describe("errors", () => {
           assert.strictEqual(failure.reason._tag, reason._tag)
           assert.strictEqual(Object.getPrototypeOf(failure.reason), Object.getPrototypeOf(reason))
           assert.deepStrictEqual([failure.provider, failure.model], ["other", "large"])
+          assert.isUndefined(failure.reason.cause)
           const encoded = yield* Schema.encodeEffect(Schema.toCodecJson(LlmError.LlmError))(failure)
           const seen = [
             inspect([failure, { ...failure.reason }], { depth: 9 }),

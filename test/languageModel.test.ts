@@ -165,7 +165,7 @@ describe("LlmProvider.languageModel", () => {
         failures.map(({ reason }) => (reason._tag === "InvalidRequestError" ? reason.parameter : reason._tag)),
         ["prompt", "prompt", "tools[0]"]
       )
-      assert.strictEqual(LlmError.fromAiError(failures[0] as AiError.AiError).phase, "refused")
+      for (const failure of failures) assert.strictEqual(LlmError.fromAiError(failure).phase, "refused")
       assert.strictEqual(calls.length, 0)
     })
   )

@@ -6,6 +6,7 @@ import { exposedHeaders } from "./http.ts"
 
 /** The same reason with its texts cut and cleaned; where a text would quote the answer it is replaced. */
 export const harmless = <Reason extends AiError.AiErrorReason>(reason: Reason, request: LlmRequest): Reason => {
+  // an error's cause is not enumerable and stays behind
   const fields: Record<string, unknown> = { ...reason }
   for (const field of ["description", "constraint", "parameter"]) {
     const text = fields[field]
@@ -21,14 +22,13 @@ export const harmless = <Reason extends AiError.AiErrorReason>(reason: Reason, r
       break
     case "NetworkError":
       fields["url"] = withoutQuery(reason.url)
-      fields["cause"] = undefined
       break
   }
   if ("responseText" in reason) fields["responseText"] = ""
   if ("toolResult" in reason) fields["toolResult"] = null
   if ("http" in reason) fields["http"] = withoutBody(reason.http)
-  // its own class and fields, of which texts were replaced by texts and what is optional was left out
-  return Object.assign(Object.create(Object.getPrototypeOf(reason)) as Reason, fields)
+  const copy = Object.create(Object.getPrototypeOf(reason)) as Reason // its class; its fields follow, texts as texts
+  return Object.assign(copy, fields)
 }
 
 /** A query may hold the key. */

@@ -44,4 +44,9 @@ export class Allowance {
     else return false
     return true
   }
+
+  /** An attempt that was taken is not made. */
+  giveBack(): void {
+    this.earned = Math.min(this.max, this.earned + 1)
+  }
 }

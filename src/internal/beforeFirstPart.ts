@@ -3,13 +3,15 @@
  * effect, of a whole answer or of a stream that has begun. Parts that nobody would notice are held back until then, so
  * that a second attempt leaves no trace of the first.
  */
-import * as Cause from "effect/Cause"
+import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { LlmError } from "../LlmError.ts"
+import * as AiError from "effect/ai/AiError"
+import * as Attempts from "../Attempts.ts"
+import { LlmError } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import { isVisible, type LlmPart } from "../LlmResponse.ts"
@@ -22,13 +24,23 @@ export interface Begun {
   readonly head: ReadonlyArray<LlmPart>
   readonly pull: Pull.Pull<Parts, LlmError>
   readonly scope: Scope.Closeable
+  /** The ledger of the call, which its later pulls do not see. */
+  readonly ledger: Attempts.Ledger | undefined
 }
 
-/** How the answer of an attempt is thrown away when another one is taken. */
-export type Discard<A> = (answer: A) => Effect.Effect<void>
+/** An attempt in a fiber of its own, which may be left behind at any moment: `close` ends all that it has opened. */
+export interface Branch<A> {
+  readonly run: Effect.Effect<A, LlmError>
+  readonly close: Effect.Effect<void>
+}
+
+export interface Branching<A> {
+  readonly method: "generate" | "stream"
+  readonly branch: (provider: Service) => Branch<A>
+}
 
 export interface Policy {
-  <A>(attempt: (provider: Service) => Effect.Effect<A, LlmError>, discard: Discard<A>): Effect.Effect<A, LlmError>
+  <A>(attempt: (provider: Service) => Effect.Effect<A, LlmError>, branching: Branching<A>): Effect.Effect<A, LlmError>
 }
 
 export const beforeFirstPart = (
@@ -38,13 +50,23 @@ export const beforeFirstPart = (
   continued: (begun: Begun, request: LlmRequest, scope: Scope.Scope) => Pull.Pull<Parts, LlmError> = goOn
 ): Service => ({
   ...identity,
-  generate: (request) => policy((provider) => provider.generate(request), keep),
+  generate: (request) =>
+    policy((provider) => provider.generate(request), {
+      method: "generate",
+      branch: (provider) => ({ run: provider.generate(request), close: Effect.void })
+    }),
   stream: (request) =>
-    Stream.scoped(
-      Stream.fromPull(
-        Effect.map(Effect.scope, (scope) => {
+    Stream.fromChannel(
+      Channel.fromTransformBracket((_upstream, _outer, scope) =>
+        Effect.sync(() => {
           let pull: Pull.Pull<Parts, LlmError> | undefined
-          const first = policy((provider) => begin(provider, request, scope), close)
+          const first = policy((provider) => Effect.suspend(() => begin(provider, request, Scope.forkUnsafe(scope))), {
+            method: "stream",
+            branch: (provider) => {
+              const own = Scope.forkUnsafe(scope)
+              return { run: begin(provider, request, own), close: Scope.close(own, Exit.void) }
+            }
+          })
           return Effect.suspend(
             () => pull ?? Effect.flatMap(first, (begun) => (pull = continued(begun, request, scope)))
           )
@@ -52,10 +74,6 @@ export const beforeFirstPart = (
       )
     )
 })
-
-const keep = () => Effect.void
-
-const close = (begun: Begun) => Scope.close(begun.scope, Exit.void)
 
 /** The parts that were held back, then the rest. */
 export const goOn = (begun: Begun): Pull.Pull<Parts, LlmError> => {
@@ -69,18 +87,25 @@ export const goOn = (begun: Begun): Pull.Pull<Parts, LlmError> => {
   })
 }
 
-/** Opens a stream in a scope of its own, which ends with the outer one, and pulls until something is to be seen. */
-export const begin = (provider: Service, request: LlmRequest, outer: Scope.Scope): Effect.Effect<Begun, LlmError> =>
-  Effect.flatMap(Scope.fork(outer), (scope) => {
+/** Opens a stream in a scope, which is closed if it fails, and pulls until something is to be seen. */
+export const begin = (provider: Service, request: LlmRequest, scope: Scope.Closeable): Effect.Effect<Begun, LlmError> =>
+  Effect.withFiber((fiber) => {
+    const ledger = fiber.getRef(Attempts.Current)
     const head: Array<LlmPart> = []
     const until = (pull: Pull.Pull<Parts, LlmError>): Pull.Pull<Begun, LlmError> =>
       Effect.flatMap(pull, (parts) => {
-        head.push(...parts)
+        for (const part of parts) head.push(part)
         const begun = parts.some((part) => isVisible(part) || part.type === "finish")
-        return begun ? Effect.succeed({ provider, head, pull, scope }) : until(pull)
+        return begun ? Effect.succeed({ provider, head, pull, scope, ledger }) : until(pull)
       })
-    const opened = Effect.flatMap(Scope.provide(Stream.toPull(provider.stream(request)), scope), (pull) =>
-      Pull.catchDone(until(pull), () => Effect.succeed({ provider, head, pull: Cause.done(), scope }))
+    const opened = Effect.flatMap(Channel.toPullScoped(provider.stream(request).channel, scope), (pull) =>
+      Pull.catchDone(until(pull), () => Effect.fail(cutOff(provider)))
     )
     return Effect.onExit(opened, (exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void))
   })
+
+/** A stream that just ends is no answer. */
+export const cutOff = ({ model, provider }: Service): LlmError => {
+  const reason = new AiError.InternalProviderError({ description: "the stream ended without a finish part" })
+  return new LlmError({ provider, model, reason, phase: "answered" })
+}

@@ -218,11 +218,8 @@ const imported = ({ description, schema }: JsonFormat) => {
   const result = SchemaRepresentation.fromJsonSchemaDocument(JsonSchema.fromSchemaDraft2020_12(schema), {
     onEnter: (node) => (open ? node : closed(node))
   })
-  // what is made of JSON Schema alone is JSON on its encoded side and needs no services
-  return (description === undefined ? result : result.annotate({ description })) as Schema.Codec<
-    unknown,
-    Record<string, Schema.Json>
-  >
+  const described = description === undefined ? result : result.annotate({ description })
+  return described as Schema.Codec<unknown, Record<string, Schema.Json>> // JSON Schema is JSON and needs no services
 }
 
 /** Without properties that nobody named: a strict provider refuses them, or asks for a list of pairs instead. */

@@ -61,7 +61,7 @@ const tokens = optional(rule(Schema.Int, 1, 128_000))
 
 const ChatRequest = Schema.Struct({
   model: Schema.NonEmptyString,
-  messages: Schema.NonEmptyArray(Message),
+  messages: Schema.Array(Message).check(Schema.isMinLength(1, { message: "must have at least one entry" })),
   stream: optional(Schema.Boolean),
   stream_options: optional(Schema.Struct({ include_usage: optional(Schema.Boolean) })),
   max_completion_tokens: tokens,

@@ -9,10 +9,18 @@ export interface Made<A> {
   readonly found: boolean
 }
 
+/** The field to fill, and whether a value will do that nothing in the text ties to it. */
+interface Where {
+  readonly field: string
+  readonly loose: boolean
+}
+
 export const numeric = (u: unknown): number | undefined => (typeof u === "number" ? u : undefined)
 
-export const text = (node: Node, finder: Finder, field: string): Made<string> => {
-  const format = typeof node["format"] === "string" ? formats[node["format"]] : undefined
+export const text = (node: Node, finder: Finder, where: Where): Made<string> => {
+  const { field, loose } = where
+  const format =
+    typeof node["format"] === "string" && Object.hasOwn(formats, node["format"]) ? formats[node["format"]] : undefined
   const pattern = typeof node["pattern"] === "string" ? regExp(node["pattern"]) : undefined
   const min = numeric(node["minLength"]) ?? 0
   const max = numeric(node["maxLength"]) ?? Infinity
@@ -20,13 +28,20 @@ export const text = (node: Node, finder: Finder, field: string): Made<string> =>
     const length = value.length < min ? value.length : Array.from(value).length // JSON Schema counts code points
     return length >= min && length <= max && (format?.[0].test(value) ?? true) && (pattern?.test(value) ?? true)
   }
-  const isShaped = format !== undefined || pattern !== undefined
-  const found = (isShaped ? finder.token(fits) : undefined) ?? finder.string(field, fits)
+  const found =
+    shaped(format !== undefined || pattern !== undefined, finder, field, fits) ?? finder.string(field, fits, loose)
   if (found !== undefined) return { value: found, found: true }
   const filler = Array.from(finder.fallback.slice(0, 400) || field || "text")
   const length = Math.min(Math.max(filler.length, min), max, longest)
   const sized = Array.from({ length }, (_, i) => filler[i] ?? "x").join("")
   return { value: [sized, format?.[1] ?? "", ...samples].find(fits) ?? format?.[1] ?? sized, found: false }
+}
+
+/** A token of the right form: the schema states it, or the field is called after it (`email`). */
+const shaped = (isStated: boolean, finder: Finder, field: string, fits: (value: string) => boolean) => {
+  if (isStated) return finder.token(fits)
+  const named = Object.hasOwn(formats, field) ? formats[field] : undefined
+  return named && finder.token((token) => fits(token) && named[0].test(token))
 }
 
 /** A schema may ask for any length; this much is given. */
@@ -64,7 +79,8 @@ const samples = [
   "00000000-0000-4000-8000-000000000000"
 ]
 
-export const number = (node: Node, finder: Finder, field: string, isInteger: boolean): Made<number> => {
+export const number = (node: Node, finder: Finder, where: Where, isInteger: boolean): Made<number> => {
+  const { field, loose } = where
   const least = numeric(node["minimum"]) ?? -Infinity
   const most = numeric(node["maximum"]) ?? Infinity
   const above = numeric(node["exclusiveMinimum"]) ?? -Infinity
@@ -78,7 +94,7 @@ export const number = (node: Node, finder: Finder, field: string, isInteger: boo
     value < below &&
     (!isInteger || Number.isInteger(value)) &&
     (step === undefined || Math.abs(value / step - Math.round(value / step)) < 1e-9)
-  const found = finder.number(field, fits)
+  const found = finder.number(field, fits, loose)
   if (found !== undefined) return { value: found, found: true }
   const low = Math.max(least, above)
   const high = Math.min(most, below)

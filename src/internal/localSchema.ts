@@ -18,6 +18,8 @@ interface State {
 /** How deep one is, and the references on the way: one that comes again is closed as soon as the schema allows. */
 interface Path {
   readonly field: string
+  /** Whether a value will do that nothing in the text ties to the field: not where the field may be left out. */
+  readonly loose: boolean
   readonly depth: number
   readonly refs: ReadonlyArray<string>
 }
@@ -26,7 +28,7 @@ const maxValues = 10_000
 const maxDepth = 64
 
 export const instance = (schema: Node, finder: Finder): Json =>
-  make(schema, { root: schema, finder, left: maxValues }, { field: "", depth: 0, refs: [] }).value
+  make(schema, { root: schema, finder, left: maxValues }, { field: "", loose: true, depth: 0, refs: [] }).value
 
 const nothing: Made = { value: null, found: false }
 
@@ -50,11 +52,11 @@ const make = (schema: unknown, state: State, path: Path): Made => {
     case "array":
       return array(node, state, path)
     case "string":
-      return scalars.text(node, state.finder, path.field)
+      return scalars.text(node, state.finder, path)
     case "number":
-      return scalars.number(node, state.finder, path.field, false)
+      return scalars.number(node, state.finder, path, false)
     case "integer":
-      return scalars.number(node, state.finder, path.field, true)
+      return scalars.number(node, state.finder, path, true)
     case "boolean":
       return { value: state.finder.boolean(path.field), found: false }
     default:
@@ -129,7 +131,7 @@ const union = (node: Node, branches: ReadonlyArray<unknown>, state: State, path:
     return choice(nullBranch ? [...options.flat(), null] : options.flat(), state)
   const best = isNode(closed ?? others[0]) ? merge(rest, (closed ?? others[0]) as Node) : undefined // checked before
   if (best === undefined) return nothing
-  const result = make(best, state, { ...path, depth: path.depth + 1 })
+  const result = make(best, state, { ...path, loose: path.loose && !nullBranch, depth: path.depth + 1 })
   return nullBranch && !result.found ? nothing : result
 }
 
@@ -163,7 +165,7 @@ const object = (node: Node, state: State, path: Path): Made => {
   const down = (field: string): Path => ({ ...path, field, depth: path.depth + 1 })
   for (const [key, schema] of Object.entries(properties)) {
     if (!required.has(key) && isRepeated(path)) continue
-    const one = make(schema, state, down(key))
+    const one = make(schema, state, { ...down(key), loose: path.loose && required.has(key) })
     if (required.has(key) || one.found) value[key] = one.value
     found ||= one.found
   }

@@ -3,8 +3,9 @@ import { contentWords, readableLength, stem, words } from "./localWords.ts"
 
 /** Takes values out of one text; what was taken is not given to another field. */
 export interface Finder {
-  readonly number: (field: string, fits: (value: number) => boolean) => number | undefined
-  readonly string: (field: string, fits: (value: string) => boolean) => string | undefined
+  /** One beside the field's name, or when `loose` the first that is left. */
+  readonly number: (field: string, fits: (value: number) => boolean, loose: boolean) => number | undefined
+  readonly string: (field: string, fits: (value: string) => boolean, loose: boolean) => string | undefined
   /** The first run of characters without white space that fits. */
   readonly token: (fits: (value: string) => boolean) => string | undefined
   readonly boolean: (field: string) => boolean
@@ -20,15 +21,16 @@ export const make = (input: string, fallback: string): Finder => {
   const tokens = text.split(/[\s"'`()<>,;]+/).map((token) => token.replace(/[.!?:]+$/, ""))
   return {
     fallback,
-    number: (field, fits) => {
+    number: (field, fits, loose) => {
       const wanted = new Set(words(spaced(field)).map(stem))
       const beside = numbers.findIndex((n) => fits(n.value) && n.neighbours.some((word) => wanted.has(word)))
-      const at = beside === -1 ? numbers.findIndex((n) => fits(n.value)) : beside
+      const at = beside === -1 && loose ? numbers.findIndex((n) => fits(n.value)) : beside
       return at === -1 ? undefined : numbers.splice(at, 1)[0]?.value
     },
-    string: (field, fits) => {
+    string: (field, fits, loose) => {
       const value = labelled(text, field)
       if (value !== undefined && fits(value)) return value
+      if (!loose || isProse.test(field)) return undefined
       const at = names.findIndex(fits)
       return at === -1 ? undefined : names.splice(at, 1)[0]
     },
@@ -47,6 +49,9 @@ export const make = (input: string, fallback: string): Finder => {
   }
 }
 
+/** Fields that hold a sentence rather than a name. */
+const isProse = /^(?:title|summary|description|text|answer|content|message|explanation|reason(?:ing)?|body|comment)$/i
+
 /** `affectedUsers` and `affected_users` as words. */
 export const spaced = (field: string): string =>
   field.replaceAll(/([a-z\d])(?=[A-Z])/g, "$1 ").replaceAll(/[_-]+/g, " ")
@@ -64,7 +69,7 @@ const isLetter = (character: string | undefined): boolean => character !== undef
 
 interface Found {
   readonly value: number
-  /** The two words before and the two after. */
+  /** The two words before and the two after, in the same clause. */
   readonly neighbours: ReadonlyArray<string>
 }
 
@@ -74,8 +79,10 @@ const numbersOf = (text: string): Array<Found> =>
     (match) => ({
       value: Number(match[0].replaceAll(",", "")),
       neighbours: [
-        ...words(text.slice(Math.max(0, match.index - 40), match.index)).slice(-2),
-        ...words(text.slice(match.index + match[0].length, match.index + match[0].length + 40)).slice(0, 2)
+        ...words(text.slice(Math.max(0, match.index - 40), match.index).replace(/^.*[.,;!?\n]/s, "")).slice(-2),
+        ...words(
+          text.slice(match.index + match[0].length, match.index + match[0].length + 40).replace(/[.,;!?\n].*$/s, "")
+        ).slice(0, 2)
       ].map(stem)
     })
   )
@@ -89,7 +96,7 @@ const quoted = (text: string): Array<string> =>
 /** Runs of capitalised words that do not begin a sentence. */
 const properNouns = (text: string): Array<string> =>
   Array.from(
-    text.matchAll(/(?<=[\p{L}\p{N},;:] )(?:\p{Lu}[\p{L}\p{N}'’-]{1,40})(?: \p{Lu}[\p{L}\p{N}'’-]{0,40}){0,4}/gu),
+    text.matchAll(/(?<=[\p{L}\p{N},;] )(?:\p{Lu}[\p{L}\p{N}'’-]{1,40})(?: \p{Lu}[\p{L}\p{N}'’-]{0,40}){0,4}/gu),
     ([name]) => name
   )
 

@@ -1,7 +1,8 @@
-/** What a hedge does with two attempts; `Fallback` is given one and knows no more of it. */
+/** What a hedge does with two providers; `Fallback` is given one and knows no more of it. */
 import type * as Effect from "effect/Effect"
 import type { LlmError } from "../LlmError.ts"
-import type { Discard } from "./beforeFirstPart.ts"
+import type { Service } from "../LlmProvider.ts"
+import type { Branching } from "./beforeFirstPart.ts"
 
 /** Nobody answered. `backup` is absent when it was not started or refused without a call. */
 export interface RaceLost {
@@ -10,9 +11,5 @@ export interface RaceLost {
 }
 
 export interface Race {
-  <A>(
-    primary: Effect.Effect<A, LlmError>,
-    backup: Effect.Effect<A, LlmError>,
-    discard: Discard<A>
-  ): Effect.Effect<A, RaceLost>
+  <A>(primary: Service, backup: Service, branching: Branching<A>): Effect.Effect<A, RaceLost>
 }
