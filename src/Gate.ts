@@ -31,7 +31,10 @@ export interface Admitting {
    * gate, so that it fails fast twice: what opened while others waited is seen.
    */
   readonly peek?: ((call: Call) => Effect.Effect<void, Reason>) | undefined
-  /** Runs uninterruptibly and must be short; may work on the spot and answer with an `Exit`. */
+  /**
+   * Runs uninterruptibly and must be short. What it takes it takes in the effect; or on the spot, and then it answers with
+   * an `Exit`: an interruption would lose what was taken before an effect runs.
+   */
   readonly admit: (call: Call) => Effect.Effect<Permit, Reason>
 }
 

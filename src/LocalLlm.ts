@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
-import type { Behaviour } from "./internal/localBehaviour.ts"
+import type { Behaviour, RateLimit, RateLimits } from "./internal/localBehaviour.ts"
 import { models } from "./internal/localRoutes.ts"
 import { type RecordedRequest, run } from "./internal/localServer.ts"
 import * as options from "./internal/options.ts"
@@ -51,7 +51,7 @@ export {
   withRetryAfter
 } from "./internal/localBehaviour.ts"
 
-export type { Behaviour, RecordedRequest }
+export type { Behaviour, RateLimit, RateLimits, RecordedRequest }
 
 export interface Options {
   /** Default `0`: any free port. */

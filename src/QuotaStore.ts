@@ -41,7 +41,7 @@ export interface Denied {
 export interface Service {
   /**
    * Takes every entry or none, in one atomic step. The caller makes the lease id, so that a lost reply can be settled.
-   * Short: a store that does not answer within its timeout fails.
+   * Short: a store that does not answer within its timeout fails. May be interrupted; the lease is then settled.
    */
   readonly reserve: (
     lease: string,

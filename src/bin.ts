@@ -7,7 +7,6 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as LocalLlm from "./LocalLlm.ts"
 
 const usage = `Usage: effect-ballast local [--port 4141]
@@ -46,7 +45,7 @@ const wrong = (message: string): Effect.Effect<ExitCode> => Effect.as(Console.er
 
 const serve = (port: number): Effect.Effect<ExitCode> =>
   Effect.flatMap(LocalLlm.LocalLlm, ({ url }) => Effect.andThen(Console.log(greeting(url)), Effect.never)).pipe(
-    Effect.provide(Layer.fresh(LocalLlm.layer({ port }))),
+    Effect.provide(LocalLlm.layer({ port })),
     Effect.catchDefect((defect) => Effect.as(Console.error(messageOf(defect)), 1 as const))
   )
 
@@ -60,5 +59,5 @@ Ctrl-C ends it.`
 const fiber = Effect.runFork(main(process.argv.slice(2)))
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => fiber.interruptUnsafe())
 void Effect.runPromise(Fiber.await(fiber)).then((exit) => {
-  process.exitCode = Exit.isSuccess(exit) ? exit.value : 0 // a signal asked for the end
+  process.exitCode = Exit.isSuccess(exit) ? exit.value : Exit.hasInterrupts(exit) ? 0 : 1 // a signal interrupts
 })

@@ -158,6 +158,18 @@ describe("LocalLlm answers", () => {
       })
     )
 
+    it.effect("as a stream of at most 5,000 pieces, however long the text", () =>
+      Effect.gen(function* () {
+        const { script } = yield* LocalLlm.LocalLlm
+        const long = Array.from({ length: 12_345 }, (_, i) => `w${i}`).join(" ")
+        yield* script(LocalLlm.answer(long))
+        const { text } = yield* post("/chat/completions", ask("Hi", { stream: true }))
+        const pieces = Array.from(text.matchAll(/"delta":\{"content":"([^"]+)"/g), ([, piece]) => piece)
+        assert.isAtMost(pieces.length, 5_000)
+        assert.strictEqual(pieces.join(""), long)
+      })
+    )
+
     it.effect("with four characters to the token, cut at max_completion_tokens", () =>
       Effect.gen(function* () {
         const messages = [{ role: "user", content: `Who barks?\n\nContext: Dogs bark.` }] as const
@@ -365,6 +377,17 @@ describe("LocalLlm refuses", () => {
         const of = (size: number) => JSON.stringify(ask("Hi", { padding: "x".repeat(size - bare.length) }))
         assert.strictEqual((yield* raw(of(10 * 1024 * 1024))).status, 200)
         assert.strictEqual((yield* raw(of(10 * 1024 * 1024 + 1))).status, 413)
+      })
+    )
+
+    it.effect("what is nested too deep for it with 500, and goes on", () =>
+      Effect.gen(function* () {
+        const schema = '{"items":'.repeat(100_000) + "{}" + "}".repeat(100_000)
+        const body = JSON.stringify(ask("Hi", { tools: [clock] })).replace('"properties":{}', `"items":${schema}`)
+        const deep = yield* send("/chat/completions", { method: "POST", body })
+        assert.strictEqual(deep.status, 500)
+        assert.deepInclude(JSON.parse(deep.text).error, { type: "server_error" })
+        assert.strictEqual((yield* post("/chat/completions", ask("Hi"))).status, 200)
       })
     )
 

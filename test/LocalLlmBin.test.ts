@@ -1,5 +1,7 @@
 /** The command line, as a user starts it. */
 import { spawn } from "node:child_process"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import process from "node:process"
 import { assert, describe, it } from "@effect/vitest"
 
@@ -58,6 +60,17 @@ describe("effect-ballast local", { timeout: 60_000 }, () => {
     assert.strictEqual(stdout, "")
     assert.include(stderr, message)
     assert.include(stderr, "Usage: effect-ballast local")
+  })
+
+  it("ends with code 1 where the port is taken", async () => {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const { port } = server.address() as AddressInfo // it listens on a port
+    const { code, stderr, stdout } = await run(["local", "--port", String(port)])
+    await new Promise((resolve) => server.close(resolve))
+    assert.strictEqual(code, 1)
+    assert.strictEqual(stdout, "")
+    assert.strictEqual(stderr, `LocalLlm.layer: cannot listen on 127.0.0.1:${port}: EADDRINUSE\n`)
   })
 
   it("shows its usage", async () => {

@@ -178,6 +178,8 @@ describe("An instance", () => {
     assert.isBelow(JSON.stringify(make(endless)).length, 10_000)
     const loop = { $ref: "#/$defs/a", $defs: { a: { $ref: "#/$defs/b" }, b: { $ref: "#/$defs/a" } } }
     assert.isNull(make(loop))
+    const both = { allOf: [{ $ref: "#/$defs/a" }, { $ref: "#/$defs/a" }] }
+    assert.strictEqual(make({ ...both, $defs: { a: both } }), "blue")
     const twice = (of: object) => ({ type: "object", properties: { l: of, r: of }, required: ["l", "r"] })
     const $defs = Object.fromEntries(
       Array.from({ length: 40 }, (_, i) => [`d${i}`, twice({ $ref: `#/$defs/d${i + 1}` })])

@@ -17,7 +17,8 @@ const limited = new RateLimitExceeded({ limit: "rpm", why: "limited" })
 const overloaded = new AiError.InternalProviderError({ description: "overloaded" })
 const gone = new StoreUnavailable({ store: "quota", operation: "any" })
 
-const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+/** Each as likely as the others, which small runs of an integer schema do not give. */
+const upTo = (most: number) => Schema.Literals(Array.from({ length: most + 1 }, (_, i) => i))
 
 const Settle = Schema.Literals(["sync", "slow", "dies", "throws", "hangs"])
 
@@ -132,7 +133,12 @@ const refusing = (gate: Gate.Gate, refusal: (typeof Case.Type)["refusal"]): Gate
   const refuse = refusals[refusal]
   if (gate._tag === "Reserving") return { ...gate, claim: (call) => ({ ...gate.claim(call), turn: refuse() }) }
   if (refusal !== "fails late") return { ...gate, admit: () => Effect.andThen(refuse(), Effect.never) }
-  return { ...gate, admit: (call) => Effect.map(gate.admit(call), (permit) => ({ ...permit, ready: refuse() })) }
+  const late = (call: Gate.Call) =>
+    Effect.map(
+      Effect.suspend(() => gate.admit(call)),
+      (permit) => ({ ...permit, ready: refuse() })
+    )
+  return { ...gate, admit: late }
 }
 
 const storeOf = (trace: Trace, spec: typeof Store.Type): TestStore => {

@@ -23,7 +23,7 @@ type Outcome =
 /** LocalLlm's own answer; for a delay or headers alone. */
 export const normal: Behaviour = { _tag: "Normal" }
 
-/** Answers with this text. */
+/** Answers with this text; this and `toolCall` leave embeddings as they are. */
 export const answer = (text: string): Behaviour => ({ _tag: "Answer", text })
 
 /** Calls this tool with these arguments, which must be JSON. */

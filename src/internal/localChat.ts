@@ -141,5 +141,14 @@ export const events = (completion: Completion, includeUsage: boolean): ReadonlyA
 /** One server-sent event. */
 export const event = (data: string): string => `data: ${data}\n\n`
 
-/** Words with the white space before them; nothing is lost. */
-const pieces = (text: string): ReadonlyArray<string> => text.match(/\s*\S+|\s+$/g) ?? []
+/** Words with the white space before them, nothing lost; of a very long text several words at a time. */
+const pieces = (text: string): ReadonlyArray<string> => {
+  const words: ReadonlyArray<string> = text.match(/\s*\S+|\s+$/g) ?? []
+  const size = Math.ceil(words.length / maxPieces)
+  if (size <= 1) return words
+  return Array.from({ length: Math.ceil(words.length / size) }, (_, i) =>
+    words.slice(i * size, (i + 1) * size).join("")
+  )
+}
+
+const maxPieces = 5_000

@@ -28,7 +28,7 @@ const inputs = (input: EmbeddingsRequest["input"]): ReadonlyArray<string> => {
 }
 
 /** A vector of length 1: words, their parts of three letters and pairs of words, each hashed to a place and a sign. */
-export const embed = (text: string, dimensions: number): Float32Array => {
+const embed = (text: string, dimensions: number): Float32Array => {
   const vector = new Float32Array(dimensions)
   const add = (feature: string, weight: number): void => {
     const hash = fnv1a(feature)

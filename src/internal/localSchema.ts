@@ -36,7 +36,7 @@ const make = (schema: unknown, state: State, path: Path): Made => {
   if (!isNode(schema)) return nothing
   state.left--
   if (state.left < 0 || path.depth > maxDepth) return nothing
-  const node = flat(schema, state.root)
+  const node = flat(schema, state)
   const { $ref, ...siblings } = node
   if (typeof $ref === "string") {
     const refs = [...path.refs, $ref]
@@ -69,17 +69,17 @@ const isJson = (u: unknown): u is Json => u !== undefined // everything here was
 const made = (value: unknown, found = false): Made => ({ value: isJson(value) ? value : null, found })
 const isRepeated = (path: Path): boolean => new Set(path.refs).size < path.refs.length
 
-/** `allOf` put into the schema that holds it. */
-const flat = (schema: Node, root: Node): Node => {
-  if (!Array.isArray(schema["allOf"])) return schema
+/** `allOf` put into the schema that holds it; each part counts as a value, so that a circle of them ends. */
+const flat = (schema: Node, state: State, depth = 0): Node => {
   const { allOf, ...rest } = schema
-  const parts: ReadonlyArray<unknown> = Array.isArray(allOf) ? allOf : []
+  if (!Array.isArray(allOf)) return schema
+  const parts: ReadonlyArray<unknown> = allOf
   return parts.reduce<Node>((whole, part) => {
-    const inner =
-      isNode(part) && typeof part["$ref"] === "string"
-        ? { ...resolve(part["$ref"], root), ...part, $ref: undefined }
-        : part
-    return isNode(inner) ? merge(whole, flat(inner, root)) : whole
+    state.left--
+    if (!isNode(part) || state.left < 0 || depth > maxDepth) return whole
+    const { $ref, ...siblings } = part
+    const inner = typeof $ref === "string" ? { ...resolve($ref, state.root), ...siblings } : part
+    return merge(whole, flat(inner, state, depth + 1))
   }, rest)
 }
 

@@ -68,7 +68,7 @@ export const run = (port: number, chunkDelay: Duration.Duration): Effect.Effect<
 /** A port that cannot be had is a defect: nobody can go on from it. */
 const listen = (server: Server, port: number): Effect.Effect<number> =>
   Effect.callback((resume) => {
-    server.once("error", (error) => {
+    server.on("error", (error) => {
       const code = "code" in error ? String(error.code) : error.message
       resume(Effect.die(new Error(`LocalLlm.layer: cannot listen on 127.0.0.1:${port}: ${code}`)))
     })

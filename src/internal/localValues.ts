@@ -1,5 +1,5 @@
 /** Values found in a text for the fields of a schema: what stands beside the field's name first, then what is left over. */
-import { contentWords, readableLength, stem, words } from "./localWords.ts"
+import { contentWords, stem, words } from "./localWords.ts"
 
 /** Takes values out of one text; what was taken is not given to another field. */
 export interface Finder {
@@ -14,8 +14,13 @@ export interface Finder {
   readonly fallback: string
 }
 
+/** Longest text that is searched, in characters: a schema may have thousands of fields, and each one looks. */
+const searchedLength = 20_000
+
 export const make = (input: string, fallback: string): Finder => {
-  const text = input.slice(-readableLength)
+  const text = input.slice(-searchedLength)
+  const lower = text.toLowerCase()
+  const said = new Set(words(text).map(stem))
   const numbers = numbersOf(text)
   const names = [...quoted(text), ...properNouns(text)]
   const tokens = text.split(/[\s"'`()<>,;]+/).map((token) => token.replace(/[.!?:]+$/, ""))
@@ -36,16 +41,13 @@ export const make = (input: string, fallback: string): Finder => {
     },
     token: (fits) => tokens.find(fits),
     boolean: (field) => {
-      const said = new Set(words(text).map(stem))
       const wanted = contentWords(spaced(field)).map(stem)
       return wanted.length > 0 && wanted.every((word) => said.has(word))
     },
-    option: (options) => {
-      const said = text.toLowerCase()
-      return options.find(
-        (option) => (typeof option === "string" || typeof option === "number") && includesWord(said, String(option))
+    option: (options) =>
+      options.find(
+        (option) => (typeof option === "string" || typeof option === "number") && includesWord(lower, String(option))
       )
-    }
   }
 }
 

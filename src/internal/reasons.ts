@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as AiError from "effect/ai/AiError"
-import * as Response from "effect/ai/Response"
+import type * as Response from "effect/ai/Response"
 
 /** The model does not exist for this key, or is gone. */
 export class ModelUnavailable extends Schema.TaggedError<ModelUnavailable>()("ModelUnavailable", {
@@ -109,11 +109,14 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
   }
 }
 
+/** Encoded parts are JSON, and are taken as they are: their own codec would complete them. */
+const part = Schema.Json as unknown as Schema.Codec<Response.PartEncoded> // no part holds anything else
+
 /** The stream broke after its first visible part; what was delivered by then is here and nowhere else. */
 export class StreamInterrupted extends Schema.TaggedError<StreamInterrupted>()("StreamInterrupted", {
   /** The `_tag` of the reason that broke it. */
   interruptedBy: Schema.String,
-  delivered: Schema.Array(Schema.toEncoded(Response.Part()))
+  delivered: Schema.Array(part)
 }) {
   override get message(): string {
     return `The stream was interrupted by ${this.interruptedBy} after ${this.delivered.length} parts of the answer`
