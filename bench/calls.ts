@@ -3,7 +3,7 @@ import { FakeListChatModel } from "@langchain/core/utils/testing"
 import { generateText } from "ai"
 import { MockLanguageModelV3 } from "ai/test"
 import { Effect } from "effect"
-import { LlmProvider, Resilient } from "effect-ballast"
+import { LlmProvider, Resilient } from "../src/index.ts"
 import { awaited, inFiber, type Suite } from "./harness.ts"
 import { async } from "./policies.ts"
 

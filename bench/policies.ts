@@ -12,7 +12,7 @@ import {
   wrap
 } from "cockatiel"
 import { Effect, Schedule } from "effect"
-import { type LlmProvider, LlmRequest, LlmResponse, Resilient, Retry, Timeouts } from "effect-ballast"
+import { type LlmProvider, LlmRequest, LlmResponse, Resilient, Retry, Timeouts } from "../src/index.ts"
 import { awaited, inFiber, type Suite } from "./harness.ts"
 
 const request = LlmRequest.makeUnsafe("What is ballast?")

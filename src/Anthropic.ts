@@ -10,45 +10,32 @@
  * Thinking comes with its signature in `metadata.anthropic`, and goes back with it in the next turn.
  */
 import type * as Config from "effect/Config"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as AnthropicStructuredOutput from "effect/ai/AnthropicStructuredOutput"
 import { makeSend, type Send } from "./internal/anthropicClient.ts"
-import { InBandError, toLlmError } from "./internal/anthropicErrors.ts"
+import { toLlmError } from "./internal/anthropicErrors.ts"
 import { type Params, toParams } from "./internal/anthropicRequest.ts"
 import { EventDecoder, invalidResponse, partsUnsafe, streamPartsUnsafe } from "./internal/anthropicResponse.ts"
+import { InBandError } from "./internal/callErrors.ts"
 import * as Connection from "./internal/connection.ts"
-import { endpointId, exposedHeaders } from "./internal/http.ts"
+import { endpointId, httpOf, urlOf } from "./internal/http.ts"
 import { integer } from "./internal/options.ts"
-import { type Configurable, fromConfig, settingsUnsafe } from "./internal/providerOptions.ts"
-import type { LlmError } from "./LlmError.ts"
+import { type Configurable, fromConfig, type ProviderOptions, settingsUnsafe } from "./internal/providerOptions.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
 import { type LlmPart, LlmResponse } from "./LlmResponse.ts"
 
-export interface Options {
-  readonly model: string
-  /** An effect is run for each call, so that keys can rotate. */
-  readonly apiKey: Redacted.Redacted | Effect.Effect<Redacted.Redacted, LlmError>
-  /** Names the key in circuits. Default: a digest of the key, `"rotating"` where the key is an effect. */
-  readonly credentialId?: string | undefined
+export interface Options extends ProviderOptions {
   /** Without `/v1`. Default `"https://api.anthropic.com"`. */
   readonly baseUrl?: string | undefined
-  /** Allows plain HTTP to other hosts than this one. Default `false`. */
-  readonly allowInsecure?: boolean | undefined
   /** The provider's name in errors, receipts and `providerOptions`, beside `anthropic`. Default `"anthropic"`. */
   readonly name?: string | undefined
   /** `"2023-06-01"` still takes `temperature` and `topP`. Default `"2026-10-21"`. */
   readonly apiVersion?: "2026-10-21" | "2023-06-01" | undefined
   /** For requests that do not say, since the API must be told. Default `4096`. */
   readonly maxOutputTokens?: number | undefined
-  /** The longest wait for a whole answer, or for the next event of a stream: a backstop. Default `"10 minutes"`. */
-  readonly requestTimeout?: Duration.Input | undefined
-  /** The longest answer accepted, in bytes. Default 8 MiB. */
-  readonly maxAnswerBytes?: number | undefined
 }
 
 /** The provider; impossible options throw a `RangeError`, a missing `@anthropic-ai/sdk` package is a defect. */
@@ -76,13 +63,10 @@ const build = (owner: string, options: Options): Effect.Effect<LlmProvider.Servi
   const settings = settingsUnsafe(owner, { ...options, baseUrl, name })
   const { credential, maxAnswerBytes, model, provider } = settings
   const maxOutputTokens = integer(`${owner}: maxOutputTokens`, options.maxOutputTokens ?? 4096, 1)
-  const url = `${settings.baseUrl.origin}${settings.baseUrl.pathname.replace(/\/$/, "")}/v1/messages`
+  const url = urlOf(settings.baseUrl, "/v1/messages")
   const dialect = { name, model, maxOutputTokens, sampling: apiVersion === "2023-06-01" }
   return Effect.map(makeSend({ ...settings, apiVersion }), (send) => {
-    const connection = Connection.make({
-      ...settings,
-      catch: (cause, request, key, now) => toLlmError(cause, { provider, model, url, request, key, now })
-    })
+    const connection = Connection.make({ ...settings, url, toLlmError })
     const paramsOf = (request: LlmRequest) =>
       Effect.mapError(Effect.fromResult(toParams(request, dialect)), connection.refuse)
     return {
@@ -139,5 +123,3 @@ const jsonOf = (data: unknown, response: Response): unknown => {
   if ("error" in data && data.error !== null && data.error !== undefined) throw new InBandError(data, response.headers)
   return data
 }
-
-const httpOf = (response: Response) => ({ status: response.status, headers: exposedHeaders(response.headers) })

@@ -151,7 +151,7 @@ const opening = (
       (cause) => Effect.sync(() => (pull = watch.ended(cause)))
     )
     // the settle is added before the provider's own finalizers, so that these run first
-    const added = Scope.addFinalizer(scope, Effect.uninterruptible(settle))
+    const added = Scope.addFinalizer(scope, settle)
     return Effect.flatMap(added, () => pull ?? Effect.flatMap(admitted, (parts) => (pull = watch.over(parts))))
   })
   return Effect.suspend(() => pull ?? opened)

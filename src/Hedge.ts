@@ -27,7 +27,7 @@ export interface Options {
    * own 95th percentile once 20 answers are known, 2 seconds until then.
    */
   readonly delay?: Duration.Input | undefined
-  /** The share of calls that may be hedged. Default 0.05. */
+  /** The share of calls that may be hedged, 1 for all of them. Default 0.05. */
   readonly ratio?: number | undefined
   /** Hedges that are always allowed in each 10 seconds, whatever the share. Default 1. */
   readonly floor?: number | undefined
@@ -62,11 +62,11 @@ export const race = (options: Options = {}): Race => {
   const fixed = options.delay === undefined ? undefined : positiveMillis("Hedge.make: delay", options.delay)
   const ratio = between("Hedge.make: ratio", options.ratio ?? 0.05, 0, 1)
   const floor = integer("Hedge.make: floor", options.floor ?? 1, 0)
-  const allowance = new Allowance({ ratio, floor, perMillis: 10_000 })
+  const allowance = ratio === 1 ? undefined : new Allowance({ ratio, floor, perMillis: 10_000 })
   const known = new WeakMap<LlmProvider.Service, Record<Branching<unknown>["method"], Quantile>>()
   return (primary, backup, branching) =>
     Effect.suspend(() => {
-      allowance.deposit()
+      allowance?.deposit()
       const latencies = known.get(primary) ?? { generate: new Quantile(0.95), stream: new Quantile(0.95) }
       known.set(primary, latencies)
       return new Hedging(fixed, allowance, latencies[branching.method], branching).run(primary, backup)
@@ -88,11 +88,16 @@ interface Answer<A> {
 class Hedging<A> {
   private readonly sides: Array<Side<A>> = []
   private readonly delay: number
-  private readonly allowance: Allowance
+  private readonly allowance: Allowance | undefined
   private readonly latencies: Quantile
   private readonly branching: Branching<A>
 
-  constructor(delay: number | undefined, allowance: Allowance, latencies: Quantile, branching: Branching<A>) {
+  constructor(
+    delay: number | undefined,
+    allowance: Allowance | undefined,
+    latencies: Quantile,
+    branching: Branching<A>
+  ) {
     this.delay = delay ?? latencies.value ?? 2000
     this.allowance = allowance
     this.latencies = latencies
@@ -149,7 +154,7 @@ class Hedging<A> {
     return Effect.withFiber((fiber) => {
       const ledger = fiber.getRef(Attempts.Current)
       if (!Attempts.take(fiber)) return this.alone(first)
-      if (!this.allowance.take(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())) {
+      if (this.allowance?.take(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()) === false) {
         Attempts.giveBack(ledger)
         return this.alone(first)
       }
@@ -157,7 +162,7 @@ class Hedging<A> {
         Effect.sync(() => {
           if (error.phase !== "refused") return
           Attempts.giveBack(ledger)
-          this.allowance.giveBack()
+          this.allowance?.giveBack()
         })
       const asHedge = (run: Effect.Effect<A, LlmError>) =>
         Effect.provideService(Effect.tapError(run, refused), Attempts.MayWait, false)

@@ -486,7 +486,7 @@ describe("options", () => {
     assert.throws(() => Anthropic.layer({ ...good, ...wrong }), RangeError)
   })
 
-  it.effect("the endpoint is the protocol, the origin and the model; the credential is a digest", () =>
+  it.effect("the endpoint is the protocol, the base URL and the model; the credential is a digest", () =>
     Effect.gen(function* () {
       const one = yield* Anthropic.make(good)
       assert.strictEqual(one.provider, "anthropic")
@@ -547,7 +547,7 @@ describe("options", () => {
     [{ ANTHROPIC_API_KEY: "" }, "ANTHROPIC_API_KEY"],
     [{ ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: "nope" }, "ANTHROPIC_BASE_URL"],
     [{ ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: "http://api.example" }, "ANTHROPIC_BASE_URL"],
-    [{ ANTHROPIC_API_KEY: `${secret}\n` }, "apiKey"]
+    [{ ANTHROPIC_API_KEY: `${secret}\n` }, "ANTHROPIC_API_KEY"]
   ])("layerConfig with %j fails with a ConfigError that names the variable", ([env, name]) =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(configured(env))

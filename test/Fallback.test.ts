@@ -197,7 +197,7 @@ describe.each(methods)("Fallback, %s", (method) => {
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(counts(first, hung, third), [1, 1, 0])
       assert.strictEqual(hung.calls[0]?.outcome, "interrupted")
-      assert.strictEqual(hung.streams.open, 0)
+      assert.strictEqual(hung.live.open, 0)
     })
   )
 

@@ -152,7 +152,7 @@ describe.each(methods)("Gate.through, %s", (method) => {
       const flaws: ReadonlyArray<readonly [ReadonlyArray<LlmPart>, Gate.Settlement["outcome"]]> = [
         [[finish], "truncated"],
         [[{ type: "text-start", id: "0" }, { type: "text-end", id: "0" }, finish], "truncated"],
-        [answer.with(-1, { ...finish, reason: "error" }), "failure"]
+        [[...answer.slice(0, -1), { ...finish, reason: "error" }], "failure"]
       ]
       for (const [parts, outcome] of flaws) {
         const trace = new Trace()
@@ -828,6 +828,21 @@ describe("streams", () => {
       yield* Scope.close(scope, Exit.void)
       assert.deepInclude(trace.settlement("a"), { outcome: "abandoned", lostRace: true, latency: 5_000 })
       assert.strictEqual(yield* Clock.currentTimeMillis, 5_000)
+    })
+  )
+
+  it.effect("settles all of its gates though the closing of its scope is interrupted", () =>
+    Effect.gen(function* () {
+      const trace = new Trace()
+      const slow = trace.admitting("slow", { settle: () => Effect.sleep("200 millis") })
+      const { provider } = stack([trace.admitting("a"), slow])
+      const scope = yield* Scope.make()
+      yield* Effect.flatten(Scope.provide(Stream.toPull(provider.stream(request)), scope))
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust("100 millis")
+      closing.interruptUnsafe()
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(trace.names, ["slow", "a"])
     })
   )
 

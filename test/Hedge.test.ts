@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Scheduler, Stream } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Layer, Scheduler, Stream } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Attempts from "effect-ballast/Attempts"
@@ -27,7 +27,7 @@ const after = (wait: Duration.Input, text = "late"): TestProvider.Script => {
 }
 
 /** As many hedges as one likes. */
-const generous = { delay: "1 second", ratio: 1, floor: 1000 } as const
+const generous = { delay: "1 second", ratio: 1 } as const
 
 const open = (name: string) => LlmError.refuse(name, "m", new LlmError.CircuitOpen({ circuit: "c" }))
 
@@ -85,7 +85,7 @@ describe.each(methods)("Hedge, %s", (method) => {
       assert.strictEqual(first.calls[0]?.endedAt, 3000)
       assert.deepStrictEqual(first.seen, [{ mark: { lost: true }, mayWait: true }])
       assert.deepStrictEqual(second.seen, [{ mark: { lost: false }, mayWait: false }])
-      assert.deepStrictEqual([first.streams.open, second.streams.open], [0, 0])
+      assert.deepStrictEqual([first.live.open, second.live.open], [0, 0])
     })
   )
 
@@ -97,7 +97,7 @@ describe.each(methods)("Hedge, %s", (method) => {
       assert.strictEqual((yield* exit).text, "one")
       assert.strictEqual(took, 2000)
       assert.deepStrictEqual([first.seen[0]?.mark?.lost, second.seen[0]?.mark?.lost], [false, true])
-      assert.deepStrictEqual([second.calls[0]?.outcome, second.streams.open], ["interrupted", 0])
+      assert.deepStrictEqual([second.calls[0]?.outcome, second.live.open], ["interrupted", 0])
     })
   )
 
@@ -108,7 +108,7 @@ describe.each(methods)("Hedge, %s", (method) => {
       const { exit, took } = yield* timed(ask(Hedge.make(generous)([first, second]), method, request))
       assert.include(["one", "two"], (yield* exit).text)
       assert.strictEqual(took, 2000)
-      assert.deepStrictEqual([first.streams.open, second.streams.open], [0, 0])
+      assert.deepStrictEqual([first.live.open, second.live.open], [0, 0])
     })
   )
 
@@ -204,7 +204,7 @@ describe.each(methods)("Hedge, %s", (method) => {
         const { exit, took } = yield* timed(ask(Hedge.make(generous)([first, second]), method, request))
         assert.isTrue(Exit.hasDies(exit))
         assert.isAtMost(took, 3000)
-        assert.deepStrictEqual([first.streams.open, second.streams.open], [0, 0])
+        assert.deepStrictEqual([first.live.open, second.live.open], [0, 0])
         assert.isFalse([...first.calls, ...second.calls].some((call) => call.outcome === "success"))
       }
     })
@@ -277,7 +277,7 @@ describe("a stream", () => {
       const hedged = Hedge.make(generous)([scripted("first", [TestProvider.hanging]), buffered])
       const { exit } = yield* timed(ask(hedged, "stream", request))
       assert.deepStrictEqual(yield* exit, { text: "a b c", by: { provider: "second", model: "test-model" } })
-      assert.strictEqual(second.streams.open, 0)
+      assert.strictEqual(second.live.open, 0)
     })
   )
 
@@ -288,9 +288,9 @@ describe("a stream", () => {
       const hedged = Hedge.make(generous)([first, second])
       const fiber = yield* Effect.forkChild(Stream.runDrain(hedged.stream(request)))
       yield* TestClock.adjust("12 seconds")
-      assert.deepStrictEqual([first.streams.open, second.streams.open], [0, 1])
+      assert.deepStrictEqual([first.live.open, second.live.open], [0, 1])
       yield* Fiber.interrupt(fiber)
-      assert.strictEqual(second.streams.open, 0)
+      assert.strictEqual(second.live.open, 0)
     })
   )
 })
@@ -409,7 +409,7 @@ describe("the share of calls that are hedged", () => {
   it.effect("is the share that was asked for", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* hedges({ ratio: 0, floor: 0 }, 100), 0)
-      assert.strictEqual(yield* hedges({ ratio: 1, floor: 0 }, 100), 1000)
+      assert.strictEqual(yield* hedges({ ratio: 1, floor: 0 }, 0), 1000)
       assert.strictEqual(yield* hedges({ ratio: 0, floor: 2 }, 100), 2 + 2 * 9 + 1)
     })
   )
@@ -435,7 +435,7 @@ describe("the delay", () => {
         latencies.map((latency) => after(latency))
       )
       const second = scripted("second", [TestProvider.hanging])
-      const hedged = Hedge.make({ ratio: 1, floor: 1000 })([first, second])
+      const hedged = Hedge.make({ ratio: 1 })([first, second])
       for (const _ of latencies) yield* timed(ask(hedged, method, request))
       return second.calls.map(({ startedAt }) => startedAt % 3_600_000)
     })
@@ -456,7 +456,7 @@ describe("the delay", () => {
         scripted("second", [after("1 minute")]),
         scripted("third", [TestProvider.hanging])
       ]
-      const race = Hedge.race({ ratio: 1, floor: 1000 })
+      const race = Hedge.race({ ratio: 1 })
       const provider = Fallback.make({}, race)([first, second])
       for (let i = 0; i < 25; i++) yield* timed(ask(provider, "stream", request))
       const other = Fallback.make({}, race)([second, third])
@@ -473,7 +473,7 @@ describe("the delay", () => {
     Effect.gen(function* () {
       const first = scripted("first", [...quick(20).map((latency) => after(latency)), after("1 minute")])
       const second = scripted("second", [after("1 second")])
-      const hedged = Hedge.make({ ratio: 1, floor: 1000 })([first, second])
+      const hedged = Hedge.make({ ratio: 1 })([first, second])
       for (let i = 0; i < 60; i++) yield* timed(ask(hedged, "generate", request))
       const last = second.calls.at(-1)?.startedAt ?? 0
       assert.isAtLeast(last % 3_600_000, 1000)
@@ -520,55 +520,90 @@ describe("a gate behind a hedge", () => {
   )
 })
 
-describe("interruption between any two steps", () => {
-  const yields = (turns: number, step: TestProvider.Step): TestProvider.Step =>
-    Effect.as(
-      Effect.forEach(Array.from({ length: turns }), () => Effect.yieldNow, { discard: true }),
-      step
-    )
+describe("between any two steps", () => {
+  const pause = (turns: number): Effect.Effect<void> =>
+    turns === 0 ? Effect.void : Effect.flatMap(Effect.yieldNow, () => pause(turns - 1))
+
+  const yields = (turns: number, step: TestProvider.Step): TestProvider.Step => Effect.as(pause(turns), step)
 
   /** Who is slower, and whether both answers or a failure may come at nearly the same time. */
   const races = {
-    "the first wins": [yields(12, "one"), yields(40, "two")],
-    "the second wins": [yields(60, "one"), yields(2, "two")],
-    "nearly a draw": [yields(14, "one"), yields(10, "two")],
-    "the first fails": [yields(12, internal), yields(10, "two")],
-    "both fail": [yields(12, internal), yields(10, internal)]
+    "the second wins": [yields(40, "one"), yields(1, "two")],
+    "nearly a draw": [yields(14, "one"), yields(6, "two")],
+    "both fail": [yields(14, internal), yields(6, internal)]
   } as const
 
   // at 2 a fiber of Effect 4.1 yields for ever
   describe.each([3, 4, 5])("where the scheduler yields every %s operations", (maxOps) => {
+    it.effect("a draw leaves the stream of one side open, and of no other", () =>
+      Effect.gen(function* () {
+        const clock = yield* Clock.Clock
+        const sleep = (duration: Duration.Duration) => (Duration.toMillis(duration) === 1 ? pause(4) : Effect.never)
+        const long = TestProvider.paced("a b", { firstPart: 0, every: 0 })
+        const unending = {
+          ...long,
+          parts: long.parts.slice(0, 2),
+          end: { after: Duration.hours(1), failure: internal }
+        }
+        const winners: Array<string> = []
+        for (let turns = 0; turns < 60; turns++) {
+          const [first, second] = [
+            scripted("first", [yields(60, unending)]),
+            scripted("second", [yields(turns, unending)])
+          ]
+          const call = Stream.runDrain(Hedge.make({ delay: 1, ratio: 1 })([first, second]).stream(request)).pipe(
+            Effect.provideService(Clock.Clock, { ...clock, sleep }),
+            Effect.provideService(Scheduler.MaxOpsBeforeYield, maxOps)
+          )
+          const fiber = yield* Effect.forkChild(call)
+          for (let i = 0; i < 500; i++) yield* Effect.yieldNow
+          assert.deepStrictEqual([first.live.opened, second.live.opened], [1, 1])
+          assert.strictEqual(first.live.open + second.live.open, 1, `after ${turns} turns`)
+          winners.push(first.live.open === 1 ? "first" : "second")
+          yield* Fiber.interrupt(fiber)
+        }
+        assert.deepStrictEqual(winners, winners.toSorted().toReversed(), "the later the second, the less it wins")
+        assert.strictEqual(new Set(winners).size, 2)
+      })
+    )
+
     for (const method of methods) {
-      it.effect.each(Object.entries(races))(`${method} leaves nothing open or running when %s`, ([, [one, two]]) =>
-        Effect.gen(function* () {
-          let hedged = 0
-          let ended = 0
-          for (let turns = 0; turns < 2000 && ended < 3; turns++) {
-            const [first, second] = [scripted("first", [one]), scripted("second", [two])]
-            const trace = new Trace()
-            const gate = Gate.through([trace.admitting("gate")])
-            // the delay is over at once: nothing here waits for the clock
-            const provider = Hedge.make({ delay: 1e-9, ratio: 1, floor: 1 })([gate(first), gate(second)])
-            const call = Effect.provideService(ask(provider, method, request), Scheduler.MaxOpsBeforeYield, maxOps)
-            const fiber = yield* Effect.forkChild(call)
-            for (let i = 0; i < turns; i++) {
-              if (i === 4) yield* TestClock.adjust(1)
-              yield* Effect.yieldNow
+      it.effect.each(Object.entries(races))(
+        `an interruption of ${method} leaves nothing open or running when %s`,
+        ([, [one, two]]) =>
+          Effect.gen(function* () {
+            const clock = yield* Clock.Clock
+            let hedged = 0
+            let ended = 0
+            let latest = 0
+            for (let turns = 0; turns < 2000 && ended < 3; turns++) {
+              const [first, second] = [scripted("first", [one]), scripted("second", [two])]
+              const traces = [new Trace(), new Trace()] as const
+              const gated = [first, second].map((inner, i) =>
+                Gate.through([(traces[i] ?? traces[0]).admitting("gate")])(inner)
+              )
+              const provider = Hedge.make({ delay: 1, ratio: 1, floor: 1 })([gated[0] ?? first, gated[1] ?? second])
+              const call = ask(provider, method, request).pipe(
+                Effect.provideService(Clock.Clock, { ...clock, sleep: () => pause(4) }),
+                Effect.provideService(Scheduler.MaxOpsBeforeYield, maxOps)
+              )
+              const fiber = yield* Effect.forkChild(call)
+              for (let i = 0; i < turns; i++) yield* Effect.yieldNow
+              if (fiber.pollUnsafe() !== undefined) ended++
+              else latest = turns
+              yield* Fiber.interrupt(fiber)
+              // the loser of a race that was won ends by itself
+              const isOpen = () => first.live.open + second.live.open > 0
+              for (let i = 0; i < 200 && isOpen(); i++) yield* Effect.yieldNow
+              for (let i = 0; i < 5; i++) yield* Effect.yieldNow
+              hedged = Math.max(hedged, second.calls.length)
+              assert.deepStrictEqual([first.live.open, second.live.open], [0, 0], `after ${turns} turns`)
+              for (const trace of traces) trace.assertBalanced()
             }
-            if (fiber.pollUnsafe() !== undefined) ended++
-            yield* Fiber.interrupt(fiber)
-            // a loser of a race that was won ends by itself
-            for (let i = 0; i < 200 && first.streams.open + second.streams.open > 0; i++) yield* Effect.yieldNow
-            for (let i = 0; i < 50; i++) yield* Effect.yieldNow
-            hedged = Math.max(hedged, second.calls.length)
-            assert.deepStrictEqual([first.streams.open, second.streams.open], [0, 0], `after ${turns} turns`)
-            const running = [...first.calls, ...second.calls].filter(({ outcome }) => outcome === "running")
-            assert.deepStrictEqual(running, [], `after ${turns} turns`)
-            trace.assertBalanced()
-          }
-          assert.strictEqual(ended, 3, "the call comes to its end when it is left alone")
-          assert.strictEqual(hedged, 1)
-        })
+            assert.strictEqual(ended, 3, "the call comes to its end when it is left alone")
+            assert.strictEqual(hedged, 1)
+            assert.isAtLeast(latest, method === "generate" ? 50 : 100, "the call was interrupted at many turns")
+          })
       )
     }
   })

@@ -368,16 +368,19 @@ describe("LocalLlm refuses", () => {
       })
     )
 
-    it.effect("what is no JSON and what is empty with 400, over 10 MiB with 413, and takes exactly 10 MiB", () =>
-      Effect.gen(function* () {
-        const raw = (body: string) => send("/chat/completions", { method: "POST", body })
-        assert.strictEqual((yield* raw("{")).status, 400)
-        assert.strictEqual((yield* raw("")).status, 400)
-        const bare = JSON.stringify(ask("Hi", { padding: "" }))
-        const of = (size: number) => JSON.stringify(ask("Hi", { padding: "x".repeat(size - bare.length) }))
-        assert.strictEqual((yield* raw(of(10 * 1024 * 1024))).status, 200)
-        assert.strictEqual((yield* raw(of(10 * 1024 * 1024 + 1))).status, 413)
-      })
+    it.effect(
+      "what is no JSON and what is empty with 400, over 10 MiB with 413, and takes exactly 10 MiB",
+      () =>
+        Effect.gen(function* () {
+          const raw = (body: string) => send("/chat/completions", { method: "POST", body })
+          assert.strictEqual((yield* raw("{")).status, 400)
+          assert.strictEqual((yield* raw("")).status, 400)
+          const bare = JSON.stringify(ask("Hi", { padding: "" }))
+          const of = (size: number) => JSON.stringify(ask("Hi", { padding: "x".repeat(size - bare.length) }))
+          assert.strictEqual((yield* raw(of(10 * 1024 * 1024))).status, 200)
+          assert.strictEqual((yield* raw(of(10 * 1024 * 1024 + 1))).status, 413)
+        }),
+      30_000
     )
 
     it.effect("what is nested too deep for it with 500, and goes on", () =>
@@ -533,20 +536,23 @@ describe("LocalLlm.layer", () => {
     })
   )
 
-  it.effect("remembers the last 1,000 requests, without what identifies the caller", () =>
-    Effect.gen(function* () {
-      const server = yield* LocalLlm.LocalLlm
-      for (let i = 0; i < 1_001; i++)
-        yield* send(`/models?${i}`, { headers: { "x-number": String(i), cookie: "SECRET" } })
-      yield* send("/chat/completions", { method: "POST", body: JSON.stringify(ask("Hi")) })
-      const requests = yield* server.requests
-      assert.strictEqual(requests.length, 1_000)
-      assert.strictEqual(requests[0]?.headers["x-number"], "2")
-      const last = requests.at(-1)
-      assert.deepInclude(last, { method: "POST", path: "/v1/chat/completions", body: ask("Hi"), closed: false })
-      assert.strictEqual(last?.headers["authorization"], "[redacted]")
-      assert.notInclude(JSON.stringify(requests), "SECRET")
-      assert.notInclude(JSON.stringify(requests), "Bearer")
-    }).pipe(Effect.provide(LocalLlm.layer()))
+  it.effect(
+    "remembers the last 1,000 requests, without what identifies the caller",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* LocalLlm.LocalLlm
+        for (let i = 0; i < 1_001; i++)
+          yield* send(`/models?${i}`, { headers: { "x-number": String(i), cookie: "SECRET" } })
+        yield* send("/chat/completions", { method: "POST", body: JSON.stringify(ask("Hi")) })
+        const requests = yield* server.requests
+        assert.strictEqual(requests.length, 1_000)
+        assert.strictEqual(requests[0]?.headers["x-number"], "2")
+        const last = requests.at(-1)
+        assert.deepInclude(last, { method: "POST", path: "/v1/chat/completions", body: ask("Hi"), closed: false })
+        assert.strictEqual(last?.headers["authorization"], "[redacted]")
+        assert.notInclude(JSON.stringify(requests), "SECRET")
+        assert.notInclude(JSON.stringify(requests), "Bearer")
+      }).pipe(Effect.provide(LocalLlm.layer())),
+    30_000
   )
 })

@@ -24,7 +24,7 @@ const small = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 4 }))
 const bound = Schema.Int.check(Schema.isBetween({ minimum: -50, maximum: 50 }))
 const span = Schema.Int.check(Schema.isBetween({ minimum: 2, maximum: 30 }))
 const inner = Schema.suspend((): Schema.Codec<Shape> => Shape)
-const field = Schema.Literals(["name", "price", "gears", "city", "a b", "$ref", "constructor", "__proto__"])
+const field = Schema.Literals(["name", "price", "gears", "city", "a b", "$ref", "type"])
 
 const Shape: Schema.Codec<Shape> = Schema.Union([
   Schema.Struct({ kind: Schema.Literal("text"), min: small, span }),
@@ -116,6 +116,12 @@ describe("An instance", () => {
     })
   })
 
+  it("has a property of any name as its own", () => {
+    const schema = JSON.parse('{"properties":{"__proto__":{"const":1},"constructor":{"const":2}}}') as object // an object
+    const value = make({ ...schema, required: ["__proto__", "constructor"] })
+    assert.strictEqual(JSON.stringify(value), '{"__proto__":1,"constructor":2}')
+  })
+
   it("leaves out an optional field, and gives null for a nullable one, where the text does not speak of it", () => {
     const number = { type: "integer" }
     const properties = { gears: number, seats: number, doors: { anyOf: [number, { type: "null" }] } }
@@ -142,6 +148,12 @@ describe("An instance", () => {
       "a list without repetition",
       { type: "array", items: { enum: ["a", "b"] }, minItems: 2, uniqueItems: true },
       ["a", "b"]
+    ],
+    ["a record", { type: "object", required: ["a"], additionalProperties: { type: "integer" } }, { a: 9 }],
+    [
+      "as many properties as it must have",
+      { type: "object", minProperties: 2 },
+      { key1: "blue", key2: "Ada Lovelace" }
     ],
     ["nothing at all", { type: "null" }, null],
     ["a schema that says nothing", {}, "blue"]

@@ -33,9 +33,9 @@ describe("options", () => {
     [{ baseUrl: "http://api.example.com/v1" }, "OpenAi.make: baseUrl must be https"],
     [{ baseUrl: "https://me:pw@api.example.com" }, "OpenAi.make: baseUrl must not hold credentials"],
     [{ baseUrl: "https://api.example.com/v1?key=1" }, "OpenAi.make: baseUrl must have no query"],
-    [{ requestTimeout: 0 }, "OpenAi.make: requestTimeout must be a finite duration above zero"],
-    [{ requestTimeout: Number.NaN }, "OpenAi.make: requestTimeout must be a finite duration above zero"],
-    [{ requestTimeout: "Infinity" }, "OpenAi.make: requestTimeout must be a finite duration above zero"],
+    [{ requestTimeout: 0 }, "OpenAi.make: requestTimeout must be a duration > 0, got 0"],
+    [{ requestTimeout: Number.NaN }, "OpenAi.make: requestTimeout must be a duration > 0, got NaN"],
+    [{ requestTimeout: "Infinity" }, "OpenAi.make: requestTimeout must be finite"],
     [{ maxAnswerBytes: 0 }, "OpenAi.make: maxAnswerBytes must be an integer >= 1, got 0"],
     [{ maxAnswerBytes: 1.5 }, "OpenAi.make: maxAnswerBytes must be an integer >= 1, got 1.5"]
   ])("that can never work throw: %o", (options, message) => {
@@ -53,10 +53,10 @@ describe("options", () => {
     }
   })
 
-  it.effect("make an identity: protocol, origin, organisation, project and model; the key as a digest", () =>
+  it.effect("make an identity: protocol, base URL, organisation, project and model; the key as a digest", () =>
     Effect.gen(function* () {
       const self = yield* OpenAi.make({ model: "m", apiKey, organization: "org", project: "p:1" })
-      assert.strictEqual(self.endpoint, "openai|https%3A%2F%2Fapi.openai.com|org|p%3A1|m")
+      assert.strictEqual(self.endpoint, "openai|https%3A%2F%2Fapi.openai.com%2Fv1|org|p%3A1|m")
       assert.match(self.credential, /^[0-9a-f]{12}$/)
       assert.strictEqual(self.provider, "openai")
       assert.strictEqual((yield* OpenAi.make({ model: "m", apiKey, credentialId: "team-a" })).credential, "team-a")
@@ -212,6 +212,14 @@ describe("layerConfig", () => {
       assert(failure instanceof Config.ConfigError)
       assert.include(failure.message, message)
       assert.notInclude(shown(inspect, failure), secret)
+    })
+  )
+
+  it.effect("fails with a ConfigError for options that can never work", () =>
+    Effect.gen(function* () {
+      const failure = yield* Effect.flip(built({ model: Config.succeed(" ") }, { OPENAI_API_KEY: secret }))
+      assert(failure instanceof Config.ConfigError)
+      assert.include(failure.message, "model must not be empty")
     })
   )
 })

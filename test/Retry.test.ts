@@ -184,7 +184,7 @@ describe("which errors are retried", () => {
 })
 
 describe("retryAfter", () => {
-  it.effect.prop("is never cut short, and spread upward by at most a quarter and a second", [Schema.Int], (_) =>
+  it.effect.prop("is never cut short, and spread upward by at most a quarter and a second", [Schema.Int], () =>
     Effect.gen(function* () {
       const { provider, retrying } = setup([limited("10 seconds"), "ok"])
       yield* timed(retrying.generate(request))

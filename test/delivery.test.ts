@@ -73,7 +73,7 @@ describe("before the first visible part", () => {
       const first = scripted("first", [breaking([""], internal)])
       const second = scripted("second", [
         () => {
-          open.push(first.streams.open)
+          open.push(first.live.open)
           return whole("two")
         }
       ])
@@ -150,7 +150,7 @@ describe("after the first visible part", () => {
       assert.strictEqual(error.phase, "answered")
       assert.strictEqual(LlmError.consequence(error).next, "resume")
       assert.deepStrictEqual(counts(first, second), [1, 0])
-      assert.deepStrictEqual(first.streams, { opened: 1, open: 0 })
+      assert.deepStrictEqual(first.live, { opened: 1, open: 0 })
     })
   )
 
@@ -195,12 +195,12 @@ describe("after the first visible part", () => {
       const fiber = yield* Effect.forkChild(Stream.runDrain(Stream.take(provider.stream(request), 2)))
       yield* TestClock.adjust("2 seconds")
       assert.isTrue(Exit.isSuccess(fiber.pollUnsafe() ?? assert.fail("still reading")))
-      assert.deepStrictEqual(second.streams, { opened: 1, open: 0 })
+      assert.deepStrictEqual(second.live, { opened: 1, open: 0 })
       const interrupted = yield* Effect.forkChild(Stream.runDrain(provider.stream(request)))
       yield* TestClock.adjust("2 seconds")
-      assert.strictEqual(second.streams.open, 1)
+      assert.strictEqual(second.live.open, 1)
       yield* Fiber.interrupt(interrupted)
-      assert.strictEqual(second.streams.open, 0)
+      assert.strictEqual(second.live.open, 0)
     })
   )
 })
@@ -215,7 +215,7 @@ describe("resume", () => {
         "able",
         [
           () => {
-            open.push(first.streams.open)
+            open.push(first.live.open)
             return whole(" ", "\nthe ship", " upright.")
           }
         ],
@@ -324,7 +324,7 @@ describe("resume", () => {
       assert.strictEqual(textOf((yield* read(resuming([first, second, third]))).seen), "ac")
       const { exit } = yield* read(resuming([first, second]))
       assert.strictEqual((yield* interruptedIn(exit)).interruptedBy, "NetworkError")
-      assert.strictEqual(second.streams.open, 0)
+      assert.strictEqual(second.live.open, 0)
     })
   )
 
@@ -433,7 +433,7 @@ describe("whatever the providers do", () => {
           scripts.map((_, i) => (i <= last ? 1 : 0))
         )
         assert.deepStrictEqual(seen.map(unsigned), expected.some(isBegun) ? expected : [])
-        assert.isTrue(providers.every(({ streams }) => streams.open === 0))
+        assert.isTrue(providers.every(({ live }) => live.open === 0))
         if (Exit.isSuccess(exit)) assert.strictEqual(seen.at(-1)?.type, "finish")
         else if (seen.length > 0) {
           assert.deepStrictEqual((yield* interruptedIn(exit)).delivered, collectParts(seen))
@@ -464,7 +464,7 @@ describe("whatever the providers do", () => {
         assert.deepStrictEqual(collected, collectParts(seen))
         assert.strictEqual(collected.map((part) => (part.type === "text" ? part.text : "")).join(""), text)
         assertWellFormed(seen, Exit.isSuccess(exit))
-        assert.isTrue(providers.every(({ streams }) => streams.open === 0))
+        assert.isTrue(providers.every(({ live }) => live.open === 0))
       }),
     { arbitrary: { runs: 500 } }
   )

@@ -5,7 +5,6 @@ import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Gate from "effect-ballast/Gate"
 import { CircuitOpen, RateLimitExceeded, StoreUnavailable } from "effect-ballast/LlmError"
-import type { Service } from "effect-ballast/LlmProvider"
 import { makeUnsafe } from "effect-ballast/LlmRequest"
 import type { LlmPart } from "effect-ballast/LlmResponse"
 import { TestProvider } from "effect-ballast/testing"
@@ -80,23 +79,16 @@ const Case = Schema.Struct({
 const step = Duration.millis(100)
 const pause = Effect.sleep(step)
 
-const doing = (settle: typeof Settle.Type) => (): Effect.Effect<void> => {
-  switch (settle) {
-    case "sync":
-      return Effect.void
-    case "slow":
-      return pause
-    case "hangs":
-      return Effect.never
-    case "dies":
-      return Effect.die("a bug")
-    case "throws":
-      return fail()
-  }
-}
-
 const fail = (): never => {
   throw new Error("a bug")
+}
+
+const settles: Record<typeof Settle.Type, () => Effect.Effect<void>> = {
+  sync: () => Effect.void,
+  slow: () => pause,
+  dies: () => Effect.die("a bug"),
+  throws: fail,
+  hangs: () => Effect.never
 }
 
 const admissions = { sync: undefined, slow: () => pause, yields: () => Effect.yieldNow }
@@ -115,7 +107,7 @@ const admitting = (trace: Trace, name: string, spec: typeof Admitting.Type): Gat
     ...(spec.peeked ? { peek: () => Exit.void } : {}),
     ...(spec.waits ? { ready: pause } : {}),
     ...(admit === undefined ? {} : { admit }),
-    settle: doing(spec.settle)
+    settle: settles[spec.settle]
   })
 }
 
@@ -150,11 +142,11 @@ const storeOf = (trace: Trace, spec: typeof Store.Type): TestStore => {
     return waits ?? Effect.void
   })
   const answers = waits === undefined && spec.down < 4 ? undefined : answering
-  const settles = { sync: Exit.void, slow: pause, fails: Effect.fail(gone), dies: Effect.die("a bug") }
+  const settled = { sync: Exit.void, slow: pause, fails: Effect.fail(gone), dies: Effect.die("a bug") }
   return new TestStore(trace, {
     ...(spec.answers === "late" ? { after: answers } : { before: answers }),
     deny: (keys) => (keys.length > 0 && left-- > 0 ? keys.length - 1 : undefined),
-    settle: () => settles[spec.settle]
+    settle: () => settled[spec.settle]
   })
 }
 
@@ -178,20 +170,14 @@ const endings: Record<typeof Ending.Type, TestProvider.Step> = {
   "breaks behind the finish": TestProvider.broken(answer, answer.parts.length, overloaded)
 }
 
-const reading = (provider: Service, reader: typeof Reader.Type): Effect.Effect<void, unknown> => {
-  const stream = provider.stream(request)
-  switch (reader) {
-    case "all":
-      return Stream.runDrain(stream)
-    case "none":
-      return Stream.runDrain(Stream.take(stream, 0))
-    case "two":
-      return Stream.runDrain(Stream.take(stream, 2))
-    case "to the finish":
-      return Stream.runDrain(Stream.takeUntil(stream, (part) => part.type === "finish"))
-    case "fails":
-      return Stream.runForEach(stream, (part) => (part.type === "text-delta" ? Effect.fail("no") : Effect.void))
-  }
+type Reading = (stream: Stream.Stream<LlmPart, unknown>) => Effect.Effect<void, unknown>
+
+const readers: Record<typeof Reader.Type, Reading> = {
+  all: Stream.runDrain,
+  none: (stream) => Stream.runDrain(Stream.take(stream, 0)),
+  two: (stream) => Stream.runDrain(Stream.take(stream, 2)),
+  "to the finish": (stream) => Stream.runDrain(Stream.takeUntil(stream, (part) => part.type === "finish")),
+  fails: (stream) => Stream.runForEach(stream, (part) => (part.type === "text-delta" ? Effect.fail("no") : Effect.void))
 }
 
 /** Lets time pass a step at a time, so that a fiber which yields often reaches its next sleep. */
@@ -231,7 +217,10 @@ describe.each(methods)("any stack of gates, %s", (method) => {
         })
         const inner = TestProvider.make({ steps: [endings[spec.ending]] })
         const provider = Gate.through(gates)(inner)
-        const call = method === "stream" ? reading(provider, spec.reader) : run(provider, method, request)
+        const call =
+          method === "stream"
+            ? Effect.suspend(() => readers[spec.reader](provider.stream(request)))
+            : run(provider, method, request)
         const fiber = yield* Effect.forkChild(
           quiet(Effect.provideService(call, Scheduler.MaxOpsBeforeYield, spec.maxOps))
         )
@@ -242,7 +231,7 @@ describe.each(methods)("any stack of gates, %s", (method) => {
         assertSettled(trace, stores, inner.calls.length > 0)
         if (method === "stream" && spec.reader === "none") assert.deepStrictEqual(trace.events, [])
       }),
-    { arbitrary: { runs: 1_000 } }
+    { timeout: 30_000, arbitrary: { runs: 1_000 } }
   )
 })
 
@@ -272,25 +261,28 @@ const yielding: TestProvider.Step = Effect.as(Effect.yieldNow, "one two three")
 
 describe.each(methods)("interruption between any two steps, %s", (method) => {
   // at 2 a fiber of Effect 4.1 yields for ever
-  it.effect.each([3, 4, 5, 7])("leaks nothing where the scheduler yields every %s operations", (maxOps) =>
-    Effect.gen(function* () {
-      let ended = 0
-      let called = 0
-      for (let turns = 0; turns < 2_000 && ended < 3; turns++) {
-        const trace = new Trace()
-        const { gates, stores } = everything(trace)
-        const inner = TestProvider.make({ steps: [yielding] })
-        const call = run(Gate.through(gates)(inner), method, request)
-        const fiber = yield* Effect.forkChild(Effect.provideService(call, Scheduler.MaxOpsBeforeYield, maxOps))
-        for (let i = 0; i < turns; i++) yield* Effect.yieldNow
-        if (fiber.pollUnsafe() !== undefined) ended++
-        yield* Fiber.interrupt(fiber)
-        assertSettled(trace, stores, inner.calls.length > 0)
-        called = Math.max(called, inner.calls.length)
-        if (ended > 0) assert.isAtLeast(turns, 40, "the call was interrupted at many turns")
-      }
-      assert.strictEqual(ended, 3, "the call comes to its end when it is left alone")
-      assert.strictEqual(called, 1)
-    })
+  it.effect.each([3, 4, 5, 7])(
+    "leaks nothing where the scheduler yields every %s operations",
+    (maxOps) =>
+      Effect.gen(function* () {
+        let ended = 0
+        let called = 0
+        for (let turns = 0; turns < 2_000 && ended < 3; turns++) {
+          const trace = new Trace()
+          const { gates, stores } = everything(trace)
+          const inner = TestProvider.make({ steps: [yielding] })
+          const call = run(Gate.through(gates)(inner), method, request)
+          const fiber = yield* Effect.forkChild(Effect.provideService(call, Scheduler.MaxOpsBeforeYield, maxOps))
+          for (let i = 0; i < turns; i++) yield* Effect.yieldNow
+          if (fiber.pollUnsafe() !== undefined) ended++
+          yield* Fiber.interrupt(fiber)
+          assertSettled(trace, stores, inner.calls.length > 0)
+          called = Math.max(called, inner.calls.length)
+          if (ended > 0) assert.isAtLeast(turns, 40, "the call was interrupted at many turns")
+        }
+        assert.strictEqual(ended, 3, "the call comes to its end when it is left alone")
+        assert.strictEqual(called, 1)
+      }),
+    30_000
   )
 })

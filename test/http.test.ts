@@ -1,4 +1,4 @@
-import { createServer, type RequestListener } from "node:http"
+import { createServer, type RequestListener, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Redacted, Result } from "effect"
@@ -139,6 +139,13 @@ describe("identities", () => {
     ]
     assert.strictEqual(new Set(ids).size, ids.length)
   })
+  it("two gateways on one host have two, a slash at the end makes no difference", () => {
+    const id = (url: string) => http.endpointId("openai", new URL(url), [], "m")
+    assert.notStrictEqual(id("https://a.example/one/v1"), id("https://a.example/two/v1"))
+    assert.notStrictEqual(id("https://a.example/v1"), id("https://a.example"))
+    assert.strictEqual(id("https://a.example/v1/"), id("https://a.example/v1"))
+    assert.strictEqual(id("https://a.example/"), id("https://a.example"))
+  })
   it("a credential is named by a digest that does not hold the key", () => {
     const id = http.credentialId(Redacted.make("sk-secret"))
     assert.match(id, /^[0-9a-f]{12}$/)
@@ -169,19 +176,39 @@ describe("boundedFetch over HTTP", () => {
       }
     ))
 
-  it("bounds an event stream by line, not as a whole", () =>
-    serving(
-      (request, response) => {
-        response.writeHead(200, { "content-type": "text/event-stream" })
-        response.end(request.url === "/long" ? "x".repeat(101) : "data: 1234\n\n".repeat(8))
-      },
+  const streaming = (write: (path: string, response: ServerResponse) => void, use: (url: string) => Promise<void>) =>
+    serving((request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" })
+      write(request.url ?? "", response)
+    }, use)
+
+  const read = async (url: string) => (await http.boundedFetch(100)(url)).text().catch((error: unknown) => error)
+
+  it("bounds an event stream by line: neither the whole nor what comes at once", () =>
+    streaming(
+      (path, response) => response.end(`data: 1234\n\n${"x".repeat(Number(path.slice(1)))}\n`.repeat(20)),
       async (url) => {
-        const bounded = http.boundedFetch(100)
-        assert.strictEqual((await (await bounded(url)).text()).length, 96)
-        const failure = await (await bounded(`${url}/long`)).text().catch((error: unknown) => error)
-        assert.instanceOf(failure, http.AnswerTooLarge)
+        assert.strictEqual(await read(`${url}/100`), `data: 1234\n\n${"x".repeat(100)}\n`.repeat(20))
+        assert.instanceOf(await read(`${url}/101`), http.AnswerTooLarge)
       }
     ))
+
+  it("bounds a line that has no end, or comes in pieces", () => {
+    let finish = () => {}
+    return streaming(
+      (path, response) => {
+        response.write(`\n${"x".repeat(path === "/endless" ? 101 : 60)}`)
+        finish = () => response.end(`${"x".repeat(41)}\n`)
+      },
+      async (url) => {
+        assert.instanceOf(await read(`${url}/endless`), http.AnswerTooLarge)
+        const reader = (await http.boundedFetch(100)(url)).body?.getReader()
+        assert.strictEqual((await reader?.read())?.value?.length, 61)
+        finish()
+        assert.instanceOf(await reader?.read().catch((error: unknown) => error), http.AnswerTooLarge)
+      }
+    )
+  })
 })
 
 describe("describe", () => {

@@ -6,6 +6,7 @@ import * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Base64 from "effect/encoding/Base64"
 import * as LlmRequest from "../LlmRequest.ts"
+import { type Fields, objectOf } from "./fields.ts"
 
 export interface Dialect {
   readonly name: string
@@ -28,7 +29,6 @@ export type Body = Omit<Anthropic.MessageCreateParamsNonStreaming, "stream"> & {
 
 type Block = Anthropic.ContentBlockParam
 type Turn = { readonly role: "user" | "assistant"; readonly content: Array<Block> }
-type Json = Readonly<Record<string, unknown>>
 
 export const toParams = (
   request: LlmRequest.LlmRequest,
@@ -56,7 +56,7 @@ const build = (request: LlmRequest.LlmRequest, dialect: Dialect): Params => {
     request.responseFormat?.type === "json"
       ? { format: { type: "json_schema" as const, schema: request.responseFormat.schema } }
       : {}
-  const output = { ...effort, ...format, ...record(output_config) }
+  const output = { ...effort, ...format, ...objectOf(output_config) }
   const body: Body = {
     max_tokens: maxTokens,
     ...(system.length > 0 ? { system } : {}),
@@ -64,7 +64,7 @@ const build = (request: LlmRequest.LlmRequest, dialect: Dialect): Params => {
     ...(request.topP === undefined ? {} : { top_p: request.topP }),
     ...(request.stop === undefined || request.stop.length === 0 ? {} : { stop_sequences: [...request.stop] }),
     ...thinking,
-    ...tools(request, record(toolOptions)),
+    ...tools(request, objectOf(toolOptions)),
     ...(Object.keys(output).length > 0 ? { output_config: output } : {}),
     ...extra,
     model: dialect.model,
@@ -82,15 +82,13 @@ const refuseSampling = (request: LlmRequest.LlmRequest, dialect: Dialect): void 
 }
 
 /** What is meant for this dialect, and for this provider under its own name. */
-const optionsOf = (options: Prompt.ProviderOptions | undefined, name: string): Json => {
+const optionsOf = (options: Prompt.ProviderOptions | undefined, name: string): Fields => {
   const providerOptions = options
   return {
     ...LlmRequest.providerOptions({ providerOptions }, "anthropic"),
     ...LlmRequest.providerOptions({ providerOptions }, name)
   }
 }
-
-const record = (value: unknown): Json => (Predicate.isObject(value) ? value : {})
 
 const shares = { minimal: 0.1, low: 0.2, medium: 0.5, high: 0.8, xhigh: 0.9 }
 
@@ -115,18 +113,18 @@ const reasoning = (
   return { thinking: { thinking: { type: "enabled", budget_tokens: budget } } }
 }
 
-const tools = (request: LlmRequest.LlmRequest, options: Json): Pick<Body, "tools" | "tool_choice"> => {
+const tools = (request: LlmRequest.LlmRequest, options: Fields): Pick<Body, "tools" | "tool_choice"> => {
   const choice = request.toolChoice
   const only = Predicate.isObject(choice) && "oneOf" in choice ? choice.oneOf : undefined
   const offered = (request.tools ?? []).filter((tool) => only === undefined || only.includes(tool.name))
   if (offered.length === 0) return {}
   return {
-    tools: offered.map((tool) => toolOf(tool, record(options[tool.name]))),
+    tools: offered.map((tool) => toolOf(tool, objectOf(options[tool.name]))),
     ...(choice === undefined ? {} : { tool_choice: toolChoice(choice) })
   }
 }
 
-const toolOf = (tool: LlmRequest.Tool, options: Json): Anthropic.Tool => ({
+const toolOf = (tool: LlmRequest.Tool, options: Fields): Anthropic.Tool => ({
   name: tool.name,
   ...(tool.description === undefined ? {} : { description: tool.description }),
   // the API wants the type even where it is plain
@@ -145,7 +143,7 @@ const toolChoice = (choice: LlmRequest.ToolChoice): Anthropic.ToolChoice => {
 }
 
 /** Options of a message, part or tool as fields of its block, with `cacheControl` spelled as the API does. */
-const cacheable = ({ cacheControl, ...options }: Json): Json =>
+const cacheable = ({ cacheControl, ...options }: Fields): Fields =>
   cacheControl === undefined ? options : { ...options, cache_control: cacheControl }
 
 const conversation = (prompt: Prompt.Prompt, name: string) => {
@@ -210,19 +208,19 @@ const blocksOf = (part: Part, role: Turn["role"], place: string, name: string): 
 }
 
 /** Citations go back with the answer they came in; the API takes them nowhere else, and without the file's id. */
-const citable = ({ citations, ...options }: Json, role: Turn["role"]): Json => {
+const citable = ({ citations, ...options }: Fields, role: Turn["role"]): Fields => {
   if (role === "user" || !Array.isArray(citations)) return options
-  return { ...options, citations: citations.map((citation) => ({ ...record(citation), file_id: undefined })) }
+  return { ...options, citations: citations.map((citation) => ({ ...objectOf(citation), file_id: undefined })) }
 }
 
 /** Only thinking that Anthropic signed can go back to it; another's is left out. */
-const thinkingBlock = (thinking: string, options: Json): ReadonlyArray<Block> => {
+const thinkingBlock = (thinking: string, options: Fields): ReadonlyArray<Block> => {
   const { redactedData, signature } = options
   if (typeof redactedData === "string") return [{ type: "redacted_thinking", data: redactedData }]
   return typeof signature === "string" ? [{ type: "thinking", thinking, signature }] : []
 }
 
-const toolResult = (part: Prompt.ToolResultPart, { type, ...options }: Json, place: string): Block => {
+const toolResult = (part: Prompt.ToolResultPart, { type, ...options }: Fields, place: string): Block => {
   if (part.providerExecuted && typeof type === "string") {
     // the block of a tool that the provider ran, as it came
     return { type, tool_use_id: part.id, content: part.result, ...cacheable(options) } as unknown as Block

@@ -7,13 +7,8 @@ import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import { collectParts, type LlmPart } from "../LlmResponse.ts"
 import { finishReason, usageOf } from "./anthropicUsage.ts"
-import { AnswerTooLarge } from "./http.ts"
-
-/** What of the HTTP response is shown in the finish part. */
-export interface Http {
-  readonly status: number
-  readonly headers: Record<string, string>
-}
+import { arrayOf, type Fields } from "./fields.ts"
+import { AnswerTooLarge, type Http } from "./http.ts"
 
 /** A whole answer. Throws the reason why it is none. */
 export const partsUnsafe = (message: unknown, http: Http): ReadonlyArray<Response.PartEncoded> =>
@@ -38,8 +33,6 @@ export const streamPartsUnsafe = (message: unknown, http: Http): ReadonlyArray<L
 
 export const invalidResponse = (what: string) =>
   new AiError.InvalidResponseError({ description: `the answer is not a message of the Messages API: ${what}` })
-
-type Fields = Readonly<Record<string, unknown>>
 
 interface Block {
   readonly type: "text" | "reasoning" | "tool"
@@ -139,11 +132,10 @@ export class EventDecoder {
     switch (fields["type"]) {
       case "text": {
         const { id } = block("text")
-        const citations = Array.isArray(fields["citations"]) ? fields["citations"] : []
         return [
           { type: "text-start", id },
           ...this.text(id, stringOf(fields["text"], "text")),
-          ...citations.flatMap((citation) => this.cite(this.blockAt(index), citation))
+          ...arrayOf(fields["citations"]).flatMap((citation) => this.cite(this.blockAt(index), citation))
         ]
       }
       case "thinking": {

@@ -8,6 +8,7 @@ import * as AiError from "effect/ai/AiError"
 import { LlmError, type Phase, type Reason, TimedOut } from "../LlmError.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import { asyncStream } from "./abortable.ts"
+import type { Call } from "./callErrors.ts"
 import { isSendable, keyRule } from "./providerOptions.ts"
 
 export interface Settings {
@@ -15,8 +16,10 @@ export interface Settings {
   readonly model: string
   readonly apiKey: Redacted.Redacted | Effect.Effect<Redacted.Redacted, LlmError>
   readonly requestTimeout: Duration.Duration
+  /** For errors only. */
+  readonly url: string
   /** What a rejection means. */
-  readonly catch: (cause: unknown, request: LlmRequest, key: string, now: number) => LlmError
+  readonly toLlmError: (cause: unknown, call: Call) => LlmError
 }
 
 export interface Connection {
@@ -34,7 +37,7 @@ export interface Connection {
 }
 
 export const make = (settings: Settings): Connection => {
-  const { model, provider, requestTimeout } = settings
+  const { model, provider, requestTimeout, toLlmError, url } = settings
   const failWith = (reason: Reason, phase: Phase) => new LlmError({ provider, model, reason, phase })
   const refuse = (reason: Reason) => failWith(reason, "refused")
   const timedOut = (phase: "attempt" | "idle", reached: Phase) =>
@@ -58,7 +61,8 @@ export const make = (settings: Settings): Connection => {
       }
       return Effect.map(Clock.Clock, (clock) => ({
         key,
-        catch: (cause: unknown) => settings.catch(cause, request, key, clock.currentTimeMillisUnsafe())
+        catch: (cause: unknown) =>
+          toLlmError(cause, { provider, model, url, request, key, now: clock.currentTimeMillisUnsafe() })
       }))
     })
 

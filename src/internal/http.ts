@@ -29,7 +29,7 @@ const resetOf = (headers: HeadersLike, remaining: string, reset: string, now: nu
   headers.get(remaining)?.trim() === "0" ? parseReset(headers.get(reset), now) : undefined
 
 /** A reset in any form seen: `120ms`, `1s`, `6m0s`, `23h18m29.144s` (OpenAI), RFC 3339 (Anthropic), bare seconds. */
-export const parseReset = (value: string | null, nowMillis: number): Duration.Duration | undefined => {
+const parseReset = (value: string | null, nowMillis: number): Duration.Duration | undefined => {
   const text = value?.trim() ?? ""
   const match = /^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?$/.exec(text)
   if (text !== "" && match !== null) {
@@ -51,6 +51,17 @@ const secondsOrDate = (value: string | null, nowMillis: number): Duration.Durati
 
 const longest = (durations: ReadonlyArray<Duration.Duration | undefined>): Duration.Duration | undefined =>
   durations.reduce((a, b) => (a === undefined ? b : b === undefined ? a : Duration.max(a, b)), undefined)
+
+/** What of an HTTP response is shown in the finish part. */
+export interface Http {
+  readonly status: number
+  readonly headers: Record<string, string>
+}
+
+export const httpOf = (response: Response): Http => ({
+  status: response.status,
+  headers: exposedHeaders(response.headers)
+})
 
 /** The headers that a policy or an operator needs: limits, waits and request ids; never cookies or authorization. */
 export const exposedHeaders = (headers: Iterable<readonly [string, string]>): Record<string, string> => {
@@ -117,16 +128,17 @@ const loopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 
 const withoutUserInfo = (url: string): string => url.replace(/\/\/[^/]*@/, "//")
 
+/** Where a path of the API is, whether or not the base URL ends in a slash. */
+export const urlOf = (baseUrl: URL, path: string): string =>
+  baseUrl.origin + baseUrl.pathname.replace(/\/+$/, "") + path
+
 /** Who answers, as one string: two providers with the same one give interchangeable answers. */
 export const endpointId = (
   protocol: string,
   baseUrl: URL,
   scope: ReadonlyArray<string | undefined>,
   model: string
-): string =>
-  [protocol, baseUrl.origin + baseUrl.pathname.replace(/\/+$/, ""), ...scope.map((part) => part ?? ""), model]
-    .map(encodeURIComponent)
-    .join("|")
+): string => [protocol, urlOf(baseUrl, ""), ...scope.map((part) => part ?? ""), model].map(encodeURIComponent).join("|")
 
 /** Names a key without revealing it. */
 export const credentialId = (key: Redacted.Redacted): string =>
@@ -162,12 +174,20 @@ const unnamed = (cause: unknown): never => {
 const newline = 10
 
 const limiter = (maxBytes: number, perLine: boolean) => {
+  /** Of the answer or its last line, so far. */
   let size = 0
+  const next = (chunk: Uint8Array, from: number) => (perLine ? chunk.indexOf(newline, from) : -1)
   return new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {
-      const lastBreak = perLine ? chunk.lastIndexOf(newline) : -1
-      size = lastBreak === -1 ? size + chunk.length : chunk.length - lastBreak - 1
-      if (size > maxBytes || (perLine && chunk.length > maxBytes)) controller.error(new AnswerTooLarge(maxBytes))
+      let longest = 0
+      let start = 0
+      for (let end = next(chunk, 0); end !== -1; end = next(chunk, start)) {
+        longest = Math.max(longest, size + end - start)
+        size = 0
+        start = end + 1
+      }
+      size += chunk.length - start
+      if (Math.max(longest, size) > maxBytes) controller.error(new AnswerTooLarge(maxBytes))
       else controller.enqueue(chunk)
     }
   })

@@ -59,7 +59,7 @@ class Bridge {
   }
 
   private toolsOf({ toolChoice, tools }: LanguageModel.ProviderOptions) {
-    return tools.length === 0 ? {} : { toolChoice, tools: tools.map((tool, i) => this.declare(tool, i).tool) }
+    return tools.length === 0 ? {} : { toolChoice, tools: tools.map((tool, i) => this.declareTool(tool, i).tool) }
   }
 
   private formatOf({ responseFormat }: LanguageModel.ProviderOptions) {
@@ -68,7 +68,7 @@ class Bridge {
     return { responseFormat: { type: "json", name, schema: this.transform(schema).jsonSchema } as const }
   }
 
-  private declare(tool: Tool.Any, index: number): Declared {
+  private declareTool(tool: Tool.Any, index: number): Declared {
     const known = this.declared.get(tool)
     if (known !== undefined) return known
     if (Tool.isProviderDefined(tool)) {

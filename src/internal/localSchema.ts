@@ -155,31 +155,29 @@ const typeOf = (node: Node, path: Path): unknown => {
   return "minimum" in node || "maximum" in node || "multipleOf" in node ? "number" : "string"
 }
 
-/** Every required property; another only if the text has something for it. */
+/** Every required property; another only if the text has something for it, or where there would be too few. */
 const object = (node: Node, state: State, path: Path): Made => {
   const required = new Set<unknown>(Array.isArray(node["required"]) ? node["required"] : [])
   const properties = isNode(node["properties"]) ? node["properties"] : {}
-  const value: Record<string, Json> = Object.create(null) as Record<string, Json> // no prototype that a key could reach
-  const atLeast = numeric(node["minProperties"]) ?? 0
+  const other = isNode(node["additionalProperties"]) ? node["additionalProperties"] : { type: "string" }
+  const atLeast = Math.min(numeric(node["minProperties"]) ?? 0, maxValues)
+  const value = new Map<string, Json>()
   let found = false
-  const down = (field: string): Path => ({ ...path, field, depth: path.depth + 1 })
+  const down = (field: string, loose: boolean): Path => ({ ...path, field, loose, depth: path.depth + 1 })
   for (const [key, schema] of Object.entries(properties)) {
     if (!required.has(key) && isRepeated(path)) continue
-    const one = make(schema, state, { ...down(key), loose: path.loose && required.has(key) })
-    if (required.has(key) || one.found) value[key] = one.value
+    const one = make(schema, state, down(key, path.loose && required.has(key)))
+    if (required.has(key) || one.found) value.set(key, one.value)
     found ||= one.found
   }
-  for (const key of required)
-    if (typeof key === "string" && !(key in value))
-      value[key] = make(node["additionalProperties"], state, down(key)).value
-  for (const [key, schema] of Object.entries(properties)) {
-    if (Object.keys(value).length < atLeast && !(key in value)) value[key] = make(schema, state, down(key)).value
+  const missing = [...required].filter((key) => typeof key === "string" && !value.has(key))
+  const spare = [...Object.keys(properties), ...Array.from({ length: atLeast }, (_, i) => `key${i + 1}`)]
+  for (const [i, key] of [...missing, ...spare].entries()) {
+    if (i >= missing.length && value.size >= atLeast) break
+    if (typeof key !== "string" || value.has(key)) continue
+    value.set(key, make(Object.hasOwn(properties, key) ? properties[key] : other, state, down(key, path.loose)).value)
   }
-  for (let i = 1; Object.keys(value).length < atLeast && i <= maxValues; i++) {
-    const extra = isNode(node["additionalProperties"]) ? node["additionalProperties"] : { type: "string" }
-    value[`key${i}`] = make(extra, state, down(`key${i}`)).value
-  }
-  return { value, found }
+  return { value: Object.fromEntries(value), found }
 }
 
 /** As many items as must be, and more while the text has more. */

@@ -17,13 +17,20 @@ export interface Finder {
 /** Longest text that is searched, in characters: a schema may have thousands of fields, and each one looks. */
 const searchedLength = 20_000
 
+/** How many numbers, names and other words are kept for fields to choose from. */
+const maxCandidates = 1_000
+
 export const make = (input: string, fallback: string): Finder => {
   const text = input.slice(-searchedLength)
   const lower = text.toLowerCase()
   const said = new Set(words(text).map(stem))
-  const numbers = numbersOf(text)
-  const names = [...quoted(text), ...properNouns(text)]
-  const tokens = text.split(/[\s"'`()<>,;]+/).map((token) => token.replace(/[.!?:]+$/, ""))
+  const labels = labelled(text)
+  const numbers = numbersOf(text).slice(0, maxCandidates)
+  const names = [...quoted(text), ...properNouns(text)].slice(0, maxCandidates)
+  const tokens = text
+    .split(/[\s"'`()<>,;]+/)
+    .slice(0, maxCandidates)
+    .map((token) => token.replace(/[.!?:]+$/, ""))
   return {
     fallback,
     number: (field, fits, loose) => {
@@ -33,7 +40,7 @@ export const make = (input: string, fallback: string): Finder => {
       return at === -1 ? undefined : numbers.splice(at, 1)[0]?.value
     },
     string: (field, fits, loose) => {
-      const value = labelled(text, field)
+      const value = labels.get(labelOf(field))
       if (value !== undefined && fits(value)) return value
       if (!loose || isProse.test(field)) return undefined
       const at = names.findIndex(fits)
@@ -102,16 +109,18 @@ const properNouns = (text: string): Array<string> =>
     ([name]) => name
   )
 
-/** `city: Paris`, `city is "New York"`, `city = paris` */
-const labelled = (text: string, field: string): string | undefined => {
-  const label = spaced(field)
-    .trim()
-    .replaceAll(/[^\p{L}\p{N} ]/gu, "")
-    .replaceAll(/ +/g, "[ _-]?")
-  if (label === "" || label.length > 200) return undefined
-  const match = new RegExp(
-    `\\b${label}(?: is| =|:|=) *(?:"([^"\\n]{1,200})"|([^\\s.,;!?][^\\n.,;!?]{0,80}))`,
-    "iu"
-  ).exec(text)
-  return match === null ? undefined : (match[1] ?? match[2] ?? "").trim()
+/** `city: Paris`, `city is "New York"`, `home city = Paris`: each value by the one to four words before it, run together. */
+const labelled = (text: string): ReadonlyMap<string, string> => {
+  const found = new Map<string, string>()
+  const value = /(?: is\b| =|:|=)(?= *(?:"([^"\n]{1,200})"|([^\s.,;!?][^\n.,;!?]{0,80})))/g
+  for (const { 1: quote, 2: plain, index } of text.matchAll(value)) {
+    const before = words(text.slice(Math.max(0, index - 60), index)).slice(-4)
+    for (let n = 1; n <= before.length; n++) {
+      const key = labelOf(before.slice(-n).join(""))
+      if (!found.has(key)) found.set(key, (quote ?? plain ?? "").trim())
+    }
+  }
+  return found
 }
+
+const labelOf = (field: string): string => field.toLowerCase().replaceAll(/[^\p{L}\p{N}]/gu, "")

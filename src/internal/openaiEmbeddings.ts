@@ -5,22 +5,25 @@ import * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Prompt from "effect/ai/Prompt"
 import { type LlmError, toAiError } from "../LlmError.ts"
-import type { Connection } from "./openaiClient.ts"
-import { InBandError } from "./openaiErrors.ts"
+import { InBandError } from "./callErrors.ts"
+import type { Connection } from "./connection.ts"
+import { objectOf } from "./fields.ts"
+import type { Client } from "./openaiClient.ts"
 
 const maxBatch = 2048
 
 export const make = (
   connection: Connection,
+  client: Client,
   model: string,
   dimensions: number | undefined
 ): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
   const batch = (input: ReadonlyArray<string>) =>
     // the prompt is there for errors: what of it they repeat is taken out
-    connection.call({ prompt: Prompt.make(input.join("\n")) }, async (client, options) => {
+    connection.call({ prompt: Prompt.make(input.join("\n")) }, async (key, signal) => {
       const params = { model, input: [...input], encoding_format: "float" as const }
       const sized = dimensions === undefined ? params : { ...params, dimensions }
-      const { data, response } = await client.embeddings.create(sized, options).withResponse()
+      const { data, response } = await client.sdk.embeddings.create(sized, client.stated(key, signal)).withResponse()
       return vectorsUnsafe(data, input.length, response.headers)
     })
   return EmbeddingModel.make({
@@ -41,12 +44,12 @@ const batches = (inputs: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<str
 /** Throws the reason where the answer is not one vector for each text. */
 const vectorsUnsafe = (body: unknown, count: number, headers: Headers) => {
   if (!Predicate.isObject(body)) throw invalid("it is not an object")
-  const { data, error, usage }: { readonly [key: string]: unknown } = { ...body }
+  const { data, error, usage } = objectOf(body)
   if (Predicate.isNotNullish(error)) throw new InBandError(error, headers)
   if (!Array.isArray(data) || data.length !== count) throw invalid("it does not hold one embedding for each text")
   const vectors: Array<Array<number>> = []
   for (const [i, item] of (data as ReadonlyArray<unknown>).entries()) {
-    const { embedding, index = i }: { readonly [key: string]: unknown } = Predicate.isObject(item) ? { ...item } : {}
+    const { embedding, index = i } = objectOf(item)
     if (typeof index !== "number" || index < 0 || index >= count || index in vectors) {
       throw invalid("its indices are not those of the texts")
     }
@@ -55,7 +58,7 @@ const vectorsUnsafe = (body: unknown, count: number, headers: Headers) => {
     }
     vectors[index] = embedding
   }
-  const tokens = Predicate.isObject(usage) && "prompt_tokens" in usage ? usage.prompt_tokens : undefined
+  const tokens = objectOf(usage)["prompt_tokens"]
   return { vectors, tokens: typeof tokens === "number" ? tokens : undefined }
 }
 

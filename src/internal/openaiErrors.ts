@@ -1,96 +1,14 @@
 /** What the `openai` package throws, and what servers answer instead of an answer, as the one `LlmError`. */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
-import * as Predicate from "effect/Predicate"
 import * as AiError from "effect/ai/AiError"
-import { ContextOverflow, LlmError, ModelUnavailable, type Phase, type Reason } from "../LlmError.ts"
-import type { LlmRequest } from "../LlmRequest.ts"
+import { ContextOverflow, type LlmError, ModelUnavailable, type Reason } from "../LlmError.ts"
+import * as callErrors from "./callErrors.ts"
 import { describe } from "./describe.ts"
+import { objectOf, textOf } from "./fields.ts"
 import * as http from "./http.ts"
 
-/** Where a failure happened, and what must not appear in its description. */
-export interface Context {
-  readonly provider: string
-  readonly model: string
-  /** Without query or credentials. */
-  readonly url: string
-  readonly request: LlmRequest
-  readonly key: string
-  readonly now: number
-}
-
-/** An error object where an answer was due. */
-export class InBandError extends Error {
-  readonly status = undefined
-  readonly headers: Headers
-  readonly error: unknown
-  constructor(error: unknown, headers: Headers) {
-    super("the answer is an error")
-    this.error = error
-    this.headers = headers
-  }
-}
-
-export const toLlmError = (cause: unknown, context: Context): LlmError =>
-  new LlmError({ provider: context.provider, model: context.model, ...failureOf(cause, context) })
-
-interface Failure {
-  readonly reason: Reason
-  readonly phase: Phase
-  readonly retryAfter?: Duration.Duration | undefined
-  readonly shouldRetry?: boolean | undefined
-}
-
-const failureOf = (cause: unknown, context: Context): Failure => {
-  if (AiError.isAiErrorReason(cause)) return { reason: cause, phase: "answered" }
-  if (cause instanceof http.AnswerTooLarge) return unreadable(cause.message)
-  // the message of a SyntaxError quotes the answer
-  if (cause instanceof SyntaxError) return unreadable("the answer is not JSON")
-  if (isApiError(cause)) {
-    if (cause.status !== undefined || cause.error !== undefined) return answered(cause, context)
-    return { reason: network(cause, context), phase: http.connectionPhase(cause) }
-  }
-  // the body broke off, which the package passes on as fetch gave it
-  if (codeOf(cause) !== undefined || (cause instanceof TypeError && cause.message === "terminated")) {
-    return { reason: network(cause, context), phase: "answered" }
-  }
-  const description = describe(cause instanceof Error ? cause.message : undefined, context.request, [context.key])
-  return { reason: new AiError.UnknownError({ description }), phase: "sent" }
-}
-
-const unreadable = (description: string): Failure => ({
-  reason: new AiError.InvalidResponseError({ description }),
-  phase: "answered"
-})
-
-/** The package's `APIError` or our `InBandError`; without status and error it is a connection that failed. */
-interface ApiError {
-  readonly status: number | undefined
-  readonly headers: Headers | undefined
-  readonly error: unknown
-}
-
-const isApiError = (cause: unknown): cause is Error & ApiError =>
-  cause instanceof Error && "status" in cause && "headers" in cause && "error" in cause
-
-const network = (cause: unknown, context: Context) =>
-  new AiError.NetworkError({
-    reason: "TransportError",
-    method: "POST",
-    url: context.url,
-    description: codeOf(cause) ?? "the connection failed"
-  })
-
-/** The system's code of a failed connection; messages may hold more than we want to show. */
-const codeOf = (cause: unknown): string | undefined => {
-  let error: unknown = cause
-  for (let depth = 0; depth < 8 && error instanceof Error; depth++) {
-    const code = "code" in error ? error.code : undefined
-    if (typeof code === "string" && /^[A-Z][A-Z0-9_]+$/.test(code)) return code
-    error = error instanceof AggregateError ? error.errors[0] : error.cause
-  }
-  return undefined
-}
+export const toLlmError = (cause: unknown, call: callErrors.Call): LlmError => callErrors.toLlmError(cause, call, judge)
 
 type Kind =
   | "quota"
@@ -136,35 +54,28 @@ const kindByCode: ReadonlyMap<string, Kind> = new Map([
   ["server_error", "internal"]
 ])
 
-const answered = (cause: ApiError, context: Context): Failure => {
-  const headers = cause.headers ?? new Headers()
-  const error = Predicate.isObject(cause.error) ? cause.error : {}
-  const message = typeof cause.error === "string" ? cause.error : error["message"]
-  const text = typeof message === "string" ? message : ""
+const judge = (answer: callErrors.ErrorAnswer, call: callErrors.Call): callErrors.Verdict => {
+  const { headers } = answer
+  const error = objectOf(answer.error)
+  const text = textOf(typeof answer.error === "string" ? answer.error : error["message"])
   // gateways put a status into the code of an error that they send within an answer
-  const status = cause.status ?? (typeof error["code"] === "number" ? error["code"] : undefined)
-  const asked = headers.get("x-should-retry")
+  const status = answer.status ?? (typeof error["code"] === "number" ? error["code"] : undefined)
   const codes = [error["code"], error["type"]].filter((code) => typeof code === "string")
   const known = codes.map((code) => kindByCode.get(code)).find((kind) => kind !== undefined)
   const kind = known ?? kindByStatus(status, text, error["param"])
-  const found = kind === "invalid" && asked === "true" ? "internal" : kind
-  const retryAfter = waits.has(found) ? http.retryAfter(headers, context.now) : undefined
-  const secrets = [context.key]
+  const found = kind === "invalid" && answer.shouldRetry === true ? "internal" : kind
+  const retryAfter = waits.has(found) ? http.retryAfter(headers, call.now) : undefined
+  const secrets = [call.key]
   const reason = reasonOf(found, {
     text,
     code: codes[0],
     retryAfter,
-    now: context.now,
-    description: describe(text, context.request, secrets) ?? (status === undefined ? "an error" : `HTTP ${status}`),
-    parameter: describe(typeof error["param"] === "string" ? error["param"] : undefined, context.request, secrets),
-    response: { status: cause.status ?? 200, headers: http.exposedHeaders(headers) }
+    now: call.now,
+    description: describe(text, call.request, secrets) ?? (status === undefined ? "an error" : `HTTP ${status}`),
+    parameter: describe(textOf(error["param"]), call.request, secrets),
+    response: { status: answer.status ?? 200, headers: http.exposedHeaders(headers) }
   })
-  return {
-    reason,
-    phase: cause.status === undefined ? "answered" : "sent",
-    retryAfter,
-    shouldRetry: asked === "true" ? true : asked === "false" ? false : undefined
-  }
+  return { reason, retryAfter }
 }
 
 const waits: ReadonlySet<Kind> = new Set(["quota", "rate", "internal"])

@@ -5,13 +5,8 @@ import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import { collectParts, type LlmPart, type Usage } from "../LlmResponse.ts"
-import { AnswerTooLarge } from "./http.ts"
-
-/** What of the HTTP response is shown in the finish part. */
-export interface Http {
-  readonly status: number
-  readonly headers: Record<string, string>
-}
+import { arrayOf, countOf, type Fields, known, objectOf, textOf } from "./fields.ts"
+import { AnswerTooLarge, type Http } from "./http.ts"
 
 /** A whole answer. Throws the reason why it is none. */
 export const partsUnsafe = (body: unknown, http: Http): ReadonlyArray<Response.PartEncoded> =>
@@ -239,17 +234,5 @@ const usageOf = (usage: unknown): Usage => {
   }
 }
 
-const known = (counts: Record<string, number | undefined>): Record<string, number> =>
-  Object.fromEntries(Object.entries(counts).flatMap(([name, count]) => (count === undefined ? [] : [[name, count]])))
-
 const rest = (total: number | undefined, ...counts: ReadonlyArray<number | undefined>): number | undefined =>
   total === undefined ? undefined : counts.reduce<number>((left, count) => Math.max(0, left - (count ?? 0)), total)
-
-const countOf = (value: unknown): number | undefined =>
-  typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined
-
-type Fields = { readonly [key: string]: unknown }
-
-const objectOf = (value: unknown): Fields => (Predicate.isObject(value) ? value : {})
-const arrayOf = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
-const textOf = (value: unknown): string => (typeof value === "string" ? value : "")

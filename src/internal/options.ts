@@ -5,14 +5,14 @@ import * as Duration from "effect/Duration"
 export const millis = (field: string, input: Duration.Input): number => {
   const value = parsed(input)
   if (value >= 0) return value
-  throw new RangeError(`${field} must be a duration >= 0, got ${String(input)}`)
+  throw new RangeError(`${field} must be a duration >= 0, got ${shown(input)}`)
 }
 
 /** A duration in milliseconds above zero; `Infinity` is allowed. */
 export const positiveMillis = (field: string, input: Duration.Input): number => {
   const value = parsed(input)
   if (value > 0) return value
-  throw new RangeError(`${field} must be a duration > 0, got ${String(input)}`)
+  throw new RangeError(`${field} must be a duration > 0, got ${shown(input)}`)
 }
 
 /** `NaN` for what is no duration: `Duration` itself takes NaN for zero. */
@@ -24,6 +24,8 @@ const parsed = (input: Duration.Input): number => {
     return Number.NaN
   }
 }
+
+const shown = (input: Duration.Input): string => (typeof input === "object" ? JSON.stringify(input) : String(input))
 
 /** A whole number of at least `min`. */
 export const integer = (field: string, value: number, min: number): number => {

@@ -4,31 +4,38 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
 import type { LlmError } from "../LlmError.ts"
 import * as http from "./http.ts"
 import { integer, positiveMillis } from "./options.ts"
 
-interface Options {
+export interface ProviderOptions {
   readonly model: string
+  /** An effect is run for each call, so that keys can rotate. */
   readonly apiKey: Redacted.Redacted | Effect.Effect<Redacted.Redacted, LlmError>
+  /** Names the key in circuits. Default: a digest of the key, `"rotating"` where the key is an effect. */
   readonly credentialId?: string | undefined
-  readonly baseUrl: string
+  readonly baseUrl?: string | undefined
+  /** Allows plain HTTP to other hosts than this one. Default `false`. */
   readonly allowInsecure?: boolean | undefined
-  readonly name: string
+  readonly name?: string | undefined
+  /** The longest wait for a whole answer, or for the next part of a stream: a backstop. Default `"10 minutes"`. */
   readonly requestTimeout?: Duration.Input | undefined
+  /** The longest answer accepted, in bytes. Default 8 MiB. */
   readonly maxAnswerBytes?: number | undefined
 }
 
 /** Throws a `RangeError` for options that can never work. */
-export const settingsUnsafe = (owner: string, options: Options) => {
+export const settingsUnsafe = (
+  owner: string,
+  options: ProviderOptions & { readonly baseUrl: string; readonly name: string }
+) => {
   const { apiKey, maxAnswerBytes = 8 * 1024 * 1024, model, name, requestTimeout = "10 minutes" } = options
   const check = (ok: boolean, rule: string) => {
     if (!ok) throw new RangeError(`${owner}: ${rule}`)
   }
   check(model.trim() !== "", "model must not be empty")
   check(name.trim() !== "", "name must not be empty")
-  check(!Redacted.isRedacted(apiKey) || isSendable(Redacted.value(apiKey)), `apiKey ${keyRule}`)
+  if (Redacted.isRedacted(apiKey)) checkSendable(`${owner}: apiKey`, Redacted.value(apiKey))
   const timeout = positiveMillis(`${owner}: requestTimeout`, requestTimeout)
   check(Number.isFinite(timeout), "requestTimeout must be finite")
   return {
@@ -47,6 +54,10 @@ export const isSendable = (value: string): boolean => /^[\x21-\x7e]+$/.test(valu
 
 export const keyRule = "must not be empty and must hold nothing but visible ASCII characters"
 
+export const checkSendable = (field: string, value: string): void => {
+  if (!isSendable(value)) throw new RangeError(`${field} ${keyRule}`)
+}
+
 /** The same options, any of them as a `Config`; the key is read from the environment where it is not given. */
 export type Configurable<A extends { readonly apiKey: unknown }> = {
   readonly [K in keyof Omit<A, "apiKey">]: A[K] | Config.Config<Exclude<A[K], undefined>>
@@ -56,7 +67,7 @@ export type Configurable<A extends { readonly apiKey: unknown }> = {
  * What `make` makes of the configured options. Here everything that can never work is a `ConfigError`, since it was not
  * written in code.
  */
-export const fromConfig = <A extends { readonly apiKey: unknown; readonly allowInsecure?: boolean | undefined }, B>(
+export const fromConfig = <A extends ProviderOptions, B>(
   options: Configurable<A>,
   variables: { readonly apiKey: string; readonly baseUrl: string },
   make: (options: A) => Effect.Effect<B>
@@ -64,16 +75,23 @@ export const fromConfig = <A extends { readonly apiKey: unknown; readonly allowI
   const insecure = options.allowInsecure !== undefined && options.allowInsecure !== false
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
   const fields = Object.entries({
-    apiKey: Config.schema(Schema.Redacted(Schema.NonEmptyString), variables.apiKey),
-    baseUrl: Config.String(variables.baseUrl).pipe(
-      Config.mapEffect((url) => attempt(() => http.checkBaseUrl(variables.baseUrl, url, insecure).href)),
-      Config.withDefault(undefined)
+    apiKey: Config.mapEffect(Config.Redacted(variables.apiKey), (key) =>
+      Effect.as(
+        attempt(() => checkSendable(variables.apiKey, Redacted.value(key))),
+        key
+      )
+    ),
+    baseUrl: Config.mapEffect(Config.withDefault(Config.String(variables.baseUrl), ""), (url) =>
+      attempt(() => (url === "" ? url : http.checkBaseUrl(variables.baseUrl, url, insecure).href))
     ),
     ...Object.fromEntries(given)
   }).map(([name, value]) => [name, Config.isConfig(value) ? value : Config.succeed(value)])
   // field by field what `Configurable` says
   const config = Config.all(Object.fromEntries(fields)) as Config.Config<A>
-  return Effect.flatMap(config, (configured) => Effect.flatten(attempt(() => make(configured))))
+  return Effect.flatMap(config, (configured) => {
+    const baseUrl = configured.baseUrl === "" ? undefined : configured.baseUrl // a variable set to nothing is not set
+    return Effect.flatten(attempt(() => make({ ...configured, baseUrl })))
+  })
 }
 
 const attempt = <A>(run: () => A): Effect.Effect<A, Config.ConfigError> =>

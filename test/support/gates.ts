@@ -1,14 +1,13 @@
 /** Gates and a quota store that write down what they grant and what is given back, for `Gate.through` and its policies. */
 import { assert } from "@effect/vitest"
-import type { Duration } from "effect"
 import { Effect, Exit, Logger, Stream } from "effect"
 import type * as Gate from "effect-ballast/Gate"
-import type { LlmError, Reason } from "effect-ballast/LlmError"
+import type { LlmError, Reason, StoreUnavailable } from "effect-ballast/LlmError"
 import type { Service } from "effect-ballast/LlmProvider"
 import type { LlmRequest } from "effect-ballast/LlmRequest"
 import type * as QuotaStore from "effect-ballast/QuotaStore"
 
-export type Method = "generate" | "stream"
+type Method = "generate" | "stream"
 
 export const methods: ReadonlyArray<Method> = ["generate", "stream"]
 
@@ -18,7 +17,7 @@ export const run = (provider: Service, method: Method, request: LlmRequest): Eff
     ? Effect.asVoid(provider.generate(request))
     : Stream.runDrain(Stream.suspend(() => provider.stream(request)))
 
-export interface Settled {
+interface Settled {
   readonly name: string
   readonly settlement: Gate.Settlement
 }
@@ -45,9 +44,11 @@ export class Trace {
       return {
         ready: options.ready,
         settle: (settlement) => {
-          this.events.push(`-${id}`)
-          this.settled.push({ name, settlement })
-          return options.settle?.() ?? Effect.void
+          const record = () => {
+            this.events.push(`-${id}`)
+            this.settled.push({ name, settlement })
+          }
+          return recorded(record, options.settle)
         }
       }
     }
@@ -127,6 +128,23 @@ export class Trace {
   }
 }
 
+/** What is done on the spot is written down on the spot, and what an effect does when it runs. */
+const recorded = <E>(
+  record: () => void,
+  settle: (() => Effect.Effect<void, E>) | undefined
+): Effect.Effect<void, E> => {
+  let settled: Effect.Effect<void, E>
+  try {
+    settled = settle?.() ?? Exit.void
+  } catch (defect) {
+    record()
+    throw defect
+  }
+  if (!Exit.isExit(settled)) return Effect.andThen(Effect.sync(record), settled)
+  record()
+  return settled
+}
+
 /** A quota store in memory that grants, unless `deny` says which entry does not fit. */
 export class TestStore implements QuotaStore.Service {
   readonly leases = new Map<string, ReadonlyArray<QuotaStore.Entry>>()
@@ -152,13 +170,15 @@ export class TestStore implements QuotaStore.Service {
     return Effect.tap(asked, () => after ?? Effect.void)
   }
 
-  settle(lease: string, actual: ReadonlyArray<number>): Effect.Effect<void, QuotaStoreFailure> {
-    this.trace.events.push(`-${lease}`)
-    assert.isFalse(this.ended.has(lease), "a lease is settled once")
-    this.ended.add(lease)
-    this.leases.delete(lease)
-    this.amounts.push(actual)
-    return this.options.settle?.() ?? Exit.void
+  settle(lease: string, actual: ReadonlyArray<number>): Effect.Effect<void, StoreUnavailable> {
+    const record = () => {
+      this.trace.events.push(`-${lease}`)
+      assert.isFalse(this.ended.has(lease), "a lease is settled once")
+      this.ended.add(lease)
+      this.leases.delete(lease)
+      this.amounts.push(actual)
+    }
+    return recorded(record, this.options.settle)
   }
 
   private take(lease: string, entries: ReadonlyArray<QuotaStore.Entry>): QuotaStore.Granted | QuotaStore.Denied {
@@ -176,30 +196,13 @@ export class TestStore implements QuotaStore.Service {
   }
 }
 
-type QuotaStoreFailure = Extract<Reason, { readonly _tag: "StoreUnavailable" }>
-
-export interface StoreOptions {
+interface StoreOptions {
   /** Before the store takes, and before its answer arrives. */
-  readonly before?: Effect.Effect<void, QuotaStoreFailure> | undefined
-  readonly after?: Effect.Effect<void, QuotaStoreFailure> | undefined
+  readonly before?: Effect.Effect<void, StoreUnavailable> | undefined
+  readonly after?: Effect.Effect<void, StoreUnavailable> | undefined
   /** The entry that does not fit, by the keys asked for and how often was granted before. */
   readonly deny?: ((keys: ReadonlyArray<string>, granted: number) => number | undefined) | undefined
-  readonly settle?: (() => Effect.Effect<void, QuotaStoreFailure>) | undefined
-}
-
-/** Grants `free` times, then denies; `release` makes room. */
-export class Room {
-  private free: number
-
-  constructor(free: number) {
-    this.free = free
-  }
-
-  readonly deny = (): number | undefined => (this.free-- > 0 ? undefined : 0)
-
-  release(count = 1): void {
-    this.free = count
-  }
+  readonly settle?: (() => Effect.Effect<void, StoreUnavailable>) | undefined
 }
 
 /** What is logged while the effect runs, one text per entry. */
@@ -209,5 +212,3 @@ export const logged = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     const logger = Logger.make<unknown, void>(({ message }) => void lines.push(String(message)))
     return Effect.map(Effect.provide(Effect.exit(self), Logger.layer([logger])), (exit) => ({ exit, lines }))
   })
-
-export const later = (duration: Duration.Input): Effect.Effect<void> => Effect.sleep(duration)

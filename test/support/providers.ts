@@ -1,4 +1,4 @@
-/** Scripted providers that also count the streams which are open, and calls that are run to their end in virtual time. */
+/** Scripted providers that also count which of their calls are open, and calls that are run to their end in virtual time. */
 import { Clock, Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type { LlmError } from "effect-ballast/LlmError"
@@ -8,7 +8,8 @@ import { collectParts } from "effect-ballast/LlmResponse"
 import { TestProvider } from "effect-ballast/testing"
 
 export interface Counted extends TestProvider.Service {
-  readonly streams: { opened: number; open: number }
+  /** Calls and streams that were begun, and that are not yet over. */
+  readonly live: { opened: number; open: number }
 }
 
 export const scripted = (
@@ -17,16 +18,20 @@ export const scripted = (
   more: Pick<Service, "contextWindow" | "continuesAnswers"> = {}
 ): Counted => {
   const inner = TestProvider.make({ provider: name, steps })
-  const streams = { opened: 0, open: 0 }
-  const opening = Effect.acquireRelease(
-    Effect.sync(() => {
-      streams.opened++
-      streams.open++
-    }),
-    () => Effect.sync(() => streams.open--)
-  )
-  const stream = (request: LlmRequest) => Stream.scoped(Stream.unwrap(Effect.as(opening, inner.stream(request))))
-  return { ...inner, ...more, streams, stream }
+  const live = { opened: 0, open: 0 }
+  const begin = Effect.sync(() => {
+    live.opened++
+    live.open++
+  })
+  const end = () => Effect.sync(() => live.open--)
+  return {
+    ...inner,
+    ...more,
+    live,
+    generate: (request) => Effect.acquireUseRelease(begin, () => inner.generate(request), end),
+    stream: (request) =>
+      Stream.scoped(Stream.unwrap(Effect.as(Effect.acquireRelease(begin, end), inner.stream(request))))
+  }
 }
 
 export const counts = (...providers: ReadonlyArray<TestProvider.Service>) => providers.map(({ calls }) => calls.length)
