@@ -40,9 +40,9 @@ export const giveBack = (ledger: Ledger | undefined): void => {
 }
 
 /** Opens a ledger for a call that has none yet: the outermost policy's bound holds. */
-export const open = <A, E, R>(self: Effect.Effect<A, E, R>, max: number): Effect.Effect<A, E, R> =>
+export const open = <A, E, R>(call: () => Effect.Effect<A, E, R>, max: number): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) =>
-    fiber.getRef(Current) === undefined ? Effect.provideService(self, Current, make(max)) : self
+    fiber.getRef(Current) === undefined ? Effect.provideService(Effect.suspend(call), Current, make(max)) : call()
   )
 
 /**

@@ -12,6 +12,7 @@ import type * as Response from "effect/ai/Response"
 import * as Deadline from "./Deadline.ts"
 import { beforeFirstPart } from "./internal/beforeFirstPart.ts"
 import { climb, logStep, type Step } from "./internal/ladder.ts"
+import { onFailure } from "./internal/onFailure.ts"
 import { positiveMillis } from "./internal/options.ts"
 import * as LlmError from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
@@ -44,8 +45,8 @@ type Decide = (
 export const make = (options: Options = {}): ((inner: LlmProvider.Service) => LlmProvider.Service) => {
   const answer = staticAnswer(options.static, positiveMillis("Degrade.make: grace", options.grace ?? defaultGrace))
   return (inner) =>
-    beforeFirstPart(inner, (attempt) =>
-      Effect.catch(attempt(inner), (error) => {
+    beforeFirstPart(inner, (attempting) =>
+      onFailure(attempting.run(inner), (error) => {
         const generate = (request: LlmRequest) =>
           Effect.flatMap(answer(error, request), (response) => {
             if (response === undefined) return Effect.fail(error)
@@ -53,7 +54,7 @@ export const make = (options: Options = {}): ((inner: LlmProvider.Service) => Ll
           })
         const stream = (request: LlmRequest) =>
           Stream.unwrap(Effect.map(generate(request), ({ parts }) => Stream.fromIterable(toStreamParts(parts))))
-        return attempt({ ...inner, generate, stream })
+        return attempting.run({ ...inner, generate, stream })
       })
     )
 }

@@ -10,8 +10,9 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Attempts from "./Attempts.ts"
 import * as Deadline from "./Deadline.ts"
-import { beforeFirstPart, type Branching, type Policy } from "./internal/beforeFirstPart.ts"
+import { type Attempting, beforeFirstPart, type Policy } from "./internal/beforeFirstPart.ts"
 import { Delivery } from "./internal/delivery.ts"
+import { onFailure } from "./internal/onFailure.ts"
 import { integer } from "./internal/options.ts"
 import type { Race } from "./internal/race.ts"
 import { consequence, LlmError } from "./LlmError.ts"
@@ -39,13 +40,10 @@ export const make = (options: Options = {}, race?: Race) => {
   const maxAttempts = integer("Fallback.make: maxAttempts", options.maxAttempts ?? Attempts.defaultMax, 1)
   const resumes = (error: LlmError) => options.onBreak === "resume" && movesOn(options, error)
   return (providers: Providers): LlmProvider.Service => {
-    const policy: Policy = (attempt, branching) =>
+    const policy: Policy = (attempting) =>
       providers.length === 1
-        ? attempt(providers[0])
-        : Attempts.open(
-            Effect.suspend(() => new Falling(providers, options, race, attempt, branching).from(0)),
-            maxAttempts
-          )
+        ? attempting.run(providers[0])
+        : Attempts.open(() => new Falling(providers, options, race, attempting).from(0), maxAttempts)
     // nobody knows beforehand who will be given a prefill
     const continuesAnswers = providers.every((provider) => provider.continuesAnswers === true)
     return beforeFirstPart({ ...providers[0], continuesAnswers }, policy, (begun, request, scope) =>
@@ -82,30 +80,23 @@ class Falling<A> {
   private readonly providers: Providers
   private readonly options: Options
   private readonly race: Race | undefined
-  private readonly attempt: (provider: LlmProvider.Service) => Effect.Effect<A, LlmError>
-  private readonly branching: Branching<A>
+  private readonly attempting: Attempting<A>
 
-  constructor(
-    providers: Providers,
-    options: Options,
-    race: Race | undefined,
-    attempt: (provider: LlmProvider.Service) => Effect.Effect<A, LlmError>,
-    branching: Branching<A>
-  ) {
+  constructor(providers: Providers, options: Options, race: Race | undefined, attempting: Attempting<A>) {
     this.providers = providers
     this.options = options
     this.race = race
-    this.attempt = attempt
-    this.branching = branching
+    this.attempting = attempting
   }
 
   from(index: number): Effect.Effect<A, LlmError> {
-    const [provider, backup] = this.providers.slice(index, index + 2)
+    const provider = this.providers[index]
+    const backup = this.providers[index + 1]
     if (provider === undefined) return Effect.fail(conclusion(this.failures))
     if (this.race === undefined || backup === undefined || !this.fits(backup)) {
-      return Effect.catch(this.attempt(provider), (error) => this.after(index, [{ provider, error }]))
+      return onFailure(this.attempting.run(provider), (error) => this.after(index, [{ provider, error }]))
     }
-    return Effect.catch(this.race(provider, backup, this.branching), (lost) => {
+    return Effect.catch(this.race(provider, backup, this.attempting), (lost) => {
       const first = { provider, error: lost.primary }
       return lost.backup === undefined
         ? this.after(index, [first])

@@ -7,6 +7,7 @@
  */
 import * as Channel from "effect/Channel"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -106,19 +107,19 @@ export const through =
   (gates: ReadonlyArray<Gate>) =>
   (inner: Service): Service => {
     const steps = stepsOf(gates)
+    const judged = (request: LlmRequest) => Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer))
+    const gated = (request: LlmRequest) =>
+      Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
+        const running = new Running(inner, request, fiber)
+        // the finalizer first and admission inside of it: the other way round a yield between them would leak
+        return Effect.onExit(
+          Effect.suspend(() => running.admit(steps, 0, () => judged(request))),
+          (exit) => running.settle(exit)
+        )
+      })
     return {
       ...inner,
-      generate: (request) =>
-        Effect.withFiber((fiber) => {
-          const running = new Running(inner, request, fiber)
-          // the finalizer first and admission inside of it: the other way round a yield between them would leak
-          return Effect.onExit(
-            Effect.suspend(() =>
-              running.admit(steps, 0, () => Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer)))
-            ),
-            (exit) => running.settle(exit)
-          )
-        }),
+      generate: gates.length === 0 ? judged : gated,
       stream: (request) =>
         Stream.fromChannel(
           Channel.fromTransformBracket((_upstream, _outer, scope) =>

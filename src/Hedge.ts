@@ -13,7 +13,7 @@ import { identity } from "effect/Function"
 import type * as Layer from "effect/Layer"
 import * as Attempts from "./Attempts.ts"
 import { Allowance } from "./internal/allowance.ts"
-import { beforeFirstPart, type Branch, type Branching } from "./internal/beforeFirstPart.ts"
+import { type Attempting, beforeFirstPart, type Branch } from "./internal/beforeFirstPart.ts"
 import { goOnSigned } from "./internal/delivery.ts"
 import { between, integer, positiveMillis } from "./internal/options.ts"
 import { Quantile } from "./internal/quantile.ts"
@@ -44,8 +44,7 @@ export const make = (options: Options = {}) => {
     const continuesAnswers = first.continuesAnswers === true && second.continuesAnswers === true
     return beforeFirstPart(
       { ...first, continuesAnswers },
-      (_attempt, branching) =>
-        Effect.mapError(hedge(first, second, branching), ({ backup, primary }) => backup ?? primary),
+      (attempting) => Effect.mapError(hedge(first, second, attempting), ({ backup, primary }) => backup ?? primary),
       goOnSigned
     )
   }
@@ -63,13 +62,13 @@ export const race = (options: Options = {}): Race => {
   const ratio = between("Hedge.make: ratio", options.ratio ?? 0.05, 0, 1)
   const floor = integer("Hedge.make: floor", options.floor ?? 1, 0)
   const allowance = ratio === 1 ? undefined : new Allowance({ ratio, floor, perMillis: 10_000 })
-  const known = new WeakMap<LlmProvider.Service, Record<Branching<unknown>["method"], Quantile>>()
-  return (primary, backup, branching) =>
+  const known = new WeakMap<LlmProvider.Service, Record<Attempting<unknown>["method"], Quantile>>()
+  return (primary, backup, attempting) =>
     Effect.suspend(() => {
       allowance?.deposit()
       const latencies = known.get(primary) ?? { generate: new Quantile(0.95), stream: new Quantile(0.95) }
       known.set(primary, latencies)
-      return new Hedging(fixed, allowance, latencies[branching.method], branching).run(primary, backup)
+      return new Hedging(fixed, allowance, latencies[attempting.method], attempting).run(primary, backup)
     })
 }
 
@@ -90,18 +89,18 @@ class Hedging<A> {
   private readonly delay: number
   private readonly allowance: Allowance | undefined
   private readonly latencies: Quantile
-  private readonly branching: Branching<A>
+  private readonly attempting: Attempting<A>
 
   constructor(
     delay: number | undefined,
     allowance: Allowance | undefined,
     latencies: Quantile,
-    branching: Branching<A>
+    attempting: Attempting<A>
   ) {
     this.delay = delay ?? latencies.value ?? 2000
     this.allowance = allowance
     this.latencies = latencies
-    this.branching = branching
+    this.attempting = attempting
   }
 
   run(primary: LlmProvider.Service, backup: LlmProvider.Service): Effect.Effect<A, RaceLost> {
@@ -125,7 +124,7 @@ class Hedging<A> {
     asHedge: (run: Effect.Effect<A, LlmError>) => Effect.Effect<A, LlmError> = identity
   ): Effect.Effect<Side<A>> {
     const started = Effect.suspend(() => {
-      const branch = this.branching.branch(provider)
+      const branch = this.attempting.branch(provider)
       const mark = { lost: false }
       const run = Effect.provideService(asHedge(branch.run), Attempts.Race, mark)
       // not a child: the caller's fiber would wait for a loser before it ends. `leave` ends every side

@@ -106,7 +106,7 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
   }
   const times = integer("Resilient.layer: retry.timesBeforeFallback", retry?.timesBeforeFallback ?? 1, 0)
   const wraps: Record<Exclude<Name, "fallback" | "retry">, Wrap> = {
-    deadline: Timeouts.deadline(timeouts),
+    deadline: Timeouts.deadline(timeouts, retry?.maxAttempts),
     degrade: slots.degrade === undefined ? unchanged : Degrade.make(slots.degrade),
     gates: Gate.through(slots.gates ?? []),
     timeouts: Timeouts.make(timeouts)

@@ -16,6 +16,7 @@ import * as Attempts from "./Attempts.ts"
 import * as Deadline from "./Deadline.ts"
 import { Allowance } from "./internal/allowance.ts"
 import { beforeFirstPart } from "./internal/beforeFirstPart.ts"
+import { onFailure } from "./internal/onFailure.ts"
 import { between, integer, millis, positiveMillis } from "./internal/options.ts"
 import { consequence, type LlmError } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
@@ -52,11 +53,11 @@ export const make = (options: Options = {}) => {
   const settings = parse(options)
   return (inner: LlmProvider.Service): LlmProvider.Service => {
     const allowance = settings.budget && new Allowance(settings.budget)
-    return beforeFirstPart(inner, (attempt) =>
+    return beforeFirstPart(inner, (attempting) =>
       Effect.suspend(() => {
-        if (allowance !== undefined) allowance.deposit()
-        return Effect.catch(attempt(inner), (error) =>
-          new Retrying(settings, allowance, () => attempt(inner)).after(error)
+        allowance?.deposit()
+        return onFailure(attempting.run(inner), (error) =>
+          new Retrying(settings, allowance, () => attempting.run(inner)).after(error)
         )
       })
     )

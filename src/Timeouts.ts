@@ -9,7 +9,7 @@ import type * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,6 +17,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Attempts from "./Attempts.ts"
 import { Deadline, earlier } from "./Deadline.ts"
 import { positiveMillis } from "./internal/options.ts"
 import * as timer from "./internal/timer.ts"
@@ -160,25 +161,38 @@ const bounded = (inner: LlmProvider.Service, request: LlmRequest, limits: Limits
  * from a consumer that has stopped asking: its resources are released then, and its next pull fails with `TimedOut`
  * (idle).
  */
-export const deadline = (options: Options = {}): ((inner: LlmProvider.Service) => LlmProvider.Service) => {
+export const deadline = (
+  options: Options = {},
+  /** Most attempts of any kind of one call, in the ledger that is opened with it. */
+  maxAttempts = Attempts.defaultMax
+): ((inner: LlmProvider.Service) => LlmProvider.Service) => {
   const total = positiveMillis("Timeouts.deadline: total", options.total ?? "10 minutes")
   const consumerIdle = positiveMillis("Timeouts.deadline: consumerIdle", options.consumerIdle ?? "1 minute")
   return (inner) => ({
     ...inner,
     generate: (request) =>
-      Effect.withFiber((fiber) => Effect.provideService(inner.generate(request), Deadline, earlier(fiber, total))),
-    stream: (request) => pulling((scope) => attended(inner, request, total, consumerIdle, scope))
+      Effect.withFiber((fiber) => Effect.updateContext(inner.generate(request), opened(fiber, total, maxAttempts))),
+    stream: (request) => pulling((scope) => attended(inner, request, { total, consumerIdle, maxAttempts }, scope))
   })
 }
+
+/** Both references of a call in one change of context, which is what costs; adding to it does not. */
+const opened =
+  (fiber: Fiber.Fiber<unknown, unknown>, total: number, maxAttempts: number) =>
+  (context: Context.Context<never>): Context.Context<never> => {
+    const bounded = Context.add(context, Deadline, earlier(fiber, total))
+    const ledger = fiber.getRef(Attempts.Current)
+    return ledger === undefined ? Context.add(bounded, Attempts.Current, Attempts.make(maxAttempts)) : bounded
+  }
 
 /** The parts of a stream for as long as somebody asks for them. */
 const attended = (
   inner: LlmProvider.Service,
   request: LlmRequest,
-  total: number,
-  consumerIdle: number,
+  limits: { readonly total: number; readonly consumerIdle: number; readonly maxAttempts: number },
   scope: Scope.Scope
 ): Effect.Effect<Parts> => {
+  const { consumerIdle, maxAttempts, total } = limits
   const own = Scope.forkUnsafe(scope)
   let closing: Fiber.Fiber<void> | undefined
   let consumer: Fiber.Fiber<unknown, unknown>
@@ -196,7 +210,7 @@ const attended = (
     return parts
   }
   let source: Parts = Effect.withFiber((fiber) => {
-    const stream = Stream.provideService(inner.stream(request), Deadline, earlier(fiber, total))
+    const stream = Stream.updateContext(inner.stream(request), opened(fiber, total, maxAttempts))
     return Effect.flatMap(Channel.toPullScoped(stream.channel, own), (pull) => (source = Effect.map(pull, arrived)))
   })
   const pull: Parts = Effect.withFiber((fiber) => {

@@ -14,7 +14,7 @@ import * as Attempts from "../Attempts.ts"
 import { LlmError } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
-import { isVisible, type LlmPart } from "../LlmResponse.ts"
+import { isVisible, type LlmPart, type LlmResponse } from "../LlmResponse.ts"
 
 export type Parts = readonly [LlmPart, ...Array<LlmPart>]
 
@@ -34,13 +34,15 @@ export interface Branch<A> {
   readonly close: Effect.Effect<void>
 }
 
-export interface Branching<A> {
+/** One call of a method, which a policy may attempt at any provider. */
+export interface Attempting<A> {
   readonly method: "generate" | "stream"
+  readonly run: (provider: Service) => Effect.Effect<A, LlmError>
   readonly branch: (provider: Service) => Branch<A>
 }
 
 export interface Policy {
-  <A>(attempt: (provider: Service) => Effect.Effect<A, LlmError>, branching: Branching<A>): Effect.Effect<A, LlmError>
+  <A>(attempting: Attempting<A>): Effect.Effect<A, LlmError>
 }
 
 export const beforeFirstPart = (
@@ -50,29 +52,46 @@ export const beforeFirstPart = (
   continued: (begun: Begun, request: LlmRequest, scope: Scope.Scope) => Pull.Pull<Parts, LlmError> = goOn
 ): Service => ({
   ...identity,
-  generate: (request) =>
-    policy((provider) => provider.generate(request), {
-      method: "generate",
-      branch: (provider) => ({ run: provider.generate(request), close: Effect.void })
-    }),
+  generate: (request) => policy(new Whole(request)),
   stream: (request) =>
     Stream.fromChannel(
       Channel.fromTransformBracket((_upstream, _outer, scope) =>
         Effect.sync(() => {
           let pull: Pull.Pull<Parts, LlmError> | undefined
-          const first = policy((provider) => Effect.suspend(() => begin(provider, request, Scope.forkUnsafe(scope))), {
-            method: "stream",
-            branch: (provider) => {
-              const own = Scope.forkUnsafe(scope)
-              return { run: begin(provider, request, own), close: Scope.close(own, Exit.void) }
-            }
-          })
+          const first = policy(streaming(request, scope))
           return Effect.suspend(
             () => pull ?? Effect.flatMap(first, (begun) => (pull = continued(begun, request, scope)))
           )
         })
       )
     )
+})
+
+/** A class, since every call makes one. */
+class Whole implements Attempting<LlmResponse> {
+  readonly method = "generate"
+  private readonly request: LlmRequest
+
+  constructor(request: LlmRequest) {
+    this.request = request
+  }
+
+  run(provider: Service): Effect.Effect<LlmResponse, LlmError> {
+    return provider.generate(this.request)
+  }
+
+  branch(provider: Service): Branch<LlmResponse> {
+    return { run: provider.generate(this.request), close: Effect.void }
+  }
+}
+
+const streaming = (request: LlmRequest, scope: Scope.Scope): Attempting<Begun> => ({
+  method: "stream",
+  run: (provider) => Effect.suspend(() => begin(provider, request, Scope.forkUnsafe(scope))),
+  branch: (provider) => {
+    const own = Scope.forkUnsafe(scope)
+    return { run: begin(provider, request, own), close: Scope.close(own, Exit.void) }
+  }
 })
 
 /** The parts that were held back, then the rest. */

@@ -2,7 +2,7 @@
 import type * as Effect from "effect/Effect"
 import type { LlmError } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
-import type { Branching } from "./beforeFirstPart.ts"
+import type { Attempting } from "./beforeFirstPart.ts"
 
 /** Nobody answered. `backup` is absent when it was not started or refused without a call. */
 export interface RaceLost {
@@ -11,5 +11,5 @@ export interface RaceLost {
 }
 
 export interface Race {
-  <A>(primary: Service, backup: Service, branching: Branching<A>): Effect.Effect<A, RaceLost>
+  <A>(primary: Service, backup: Service, attempting: Attempting<A>): Effect.Effect<A, RaceLost>
 }
