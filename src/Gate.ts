@@ -49,7 +49,7 @@ export interface Permit {
 export interface Reserving {
   readonly _tag: "Reserving"
   readonly name: string
-  readonly store: QuotaStore.Service
+  readonly store: Pick<QuotaStore.Service, "reserve" | "settle">
   readonly claim: (call: Call) => Claim
 }
 

@@ -1,6 +1,11 @@
 /**
  * The ledger under rate limits and budgets: takes from several quotas at once or from none, and settles to what was
- * really used. All amounts are integers.
+ * really used. All amounts are integers of at least zero.
+ *
+ * A lease is what one reservation took. It lives for its ttl unless it is renewed, which the store does by itself for calls
+ * that go on. When one expires, a `Concurrency` entry is freed, a `Bucket` and a `Rolling` entry stay taken (they refill),
+ * and a `Window` entry becomes a charge of what was reserved, which a late settle still corrects: money is never given back
+ * by silence.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -8,11 +13,11 @@ import type * as Effect from "effect/Effect"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 
 export type Quota =
-  /** Refills continuously; a full bucket admits a burst of its capacity. */
+  /** Refills continuously; a full bucket admits a burst of its capacity. Settling may leave a debt. */
   | { readonly _tag: "Bucket"; readonly capacity: number; readonly refillPerSecond: number }
   /** At most `limit` in any span, counted in `slots` sub-windows of which the oldest counts whole. */
   | { readonly _tag: "Rolling"; readonly limit: number; readonly span: Duration.Duration; readonly slots: number }
-  /** Starts anew at `endsAt` (milliseconds of the store's clock). */
+  /** From `startsAt` until `endsAt`, milliseconds of the store's clock; the next window starts with nothing taken. */
   | { readonly _tag: "Window"; readonly limit: number; readonly startsAt: number; readonly endsAt: number }
   /** Held until settled. */
   | { readonly _tag: "Concurrency"; readonly limit: number }
@@ -25,23 +30,33 @@ export interface Entry {
 
 export interface Granted {
   readonly _tag: "Granted"
-  /** What is left of each entry's quota, in their order. */
+  /** What is left of each entry's quota, in their order; negative where there is a debt. */
   readonly remaining: ReadonlyArray<number>
+  /** Milliseconds of the store's clock, which decides where windows begin and end. */
+  readonly now: number
 }
 
 export interface Denied {
   readonly _tag: "Denied"
   /** The first entry that did not fit, by its index. */
   readonly entry: number
-  /** When it is worth asking again; absent where only a settle can make room. */
+  /** When it is worth asking again; absent where only a settle can make room, or where it can never fit. */
   readonly retryAfter?: Duration.Duration | undefined
   readonly remaining: ReadonlyArray<number>
+  readonly now: number
+}
+
+/** What of a quota is left. */
+export interface State {
+  readonly remaining: number
+  /** Until it is whole again, as far as time alone decides. */
+  readonly resetAfter: Duration.Duration
 }
 
 export interface Service {
   /**
    * Takes every entry or none, in one atomic step. The caller makes the lease id, so that a lost reply can be settled.
-   * Short: a store that does not answer within its timeout fails. May be interrupted; the lease is then settled.
+   * Short: a store that does not answer within its timeout fails.
    */
   readonly reserve: (
     lease: string,
@@ -49,10 +64,17 @@ export interface Service {
     ttl: Duration.Duration
   ) => Effect.Effect<Granted | Denied, StoreUnavailable>
   /**
-   * Replaces what the lease reserved by what was used, entry by entry; the first settle of a lease counts. One of a lease
-   * that is not known leaves a mark, so that a reserve which arrives late is refused.
+   * Replaces what the lease reserved by what was used, entry by entry; the first settle of a lease counts. A late one is
+   * booked in the window that admitted the call. One of a lease that is not known leaves a mark, so that a reserve which
+   * arrives behind it is refused.
    */
   readonly settle: (lease: string, actual: ReadonlyArray<number>) => Effect.Effect<void, StoreUnavailable>
+  /** What is left, without taking anything. */
+  readonly read: (
+    entries: ReadonlyArray<Pick<Entry, "key" | "quota">>
+  ) => Effect.Effect<ReadonlyArray<State>, StoreUnavailable>
+  /** Lowers a bucket to what a provider's own headers say is left; never raises it. */
+  readonly observe: (entry: Entry) => Effect.Effect<void, StoreUnavailable>
 }
 
 export class QuotaStore extends Context.Service<QuotaStore, Service>()("ballast/QuotaStore") {}

@@ -463,7 +463,7 @@ describe.each(methods)("reservations, %s", (method) => {
       const gates = [claim("a", ["1", "2"]), claim("none", []), claim("b", ["3", "4"]), claim("c", ["5"])]
       const { inner, provider } = stack(gates)
       assert.strictEqual(reasonOf(yield* Effect.exit(run(provider, method, request))), "RateLimitExceeded")
-      assert.deepStrictEqual(denials, [["b", { _tag: "Denied", entry: 1, remaining: [2, 3] }]])
+      assert.deepStrictEqual(denials, [["b", { _tag: "Denied", entry: 1, remaining: [2, 3], now: 0 }]])
       assert.strictEqual(store.amounts.length, 0)
       assert.strictEqual(inner.calls.length, 0)
     })

@@ -14,7 +14,7 @@ const leaseTtl = Duration.seconds(60)
 
 interface Group {
   readonly name: string
-  readonly store: QuotaStore.Service
+  readonly store: Reserving["store"]
   readonly gates: ReadonlyArray<Reserving>
 }
 

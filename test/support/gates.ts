@@ -146,7 +146,7 @@ const recorded = <E>(
 }
 
 /** A quota store in memory that grants, unless `deny` says which entry does not fit. */
-export class TestStore implements QuotaStore.Service {
+export class TestStore implements Pick<QuotaStore.Service, "reserve" | "settle"> {
   readonly leases = new Map<string, ReadonlyArray<QuotaStore.Entry>>()
   readonly reserved: Array<ReadonlyArray<string>> = []
   readonly amounts: Array<ReadonlyArray<number>> = []
@@ -187,12 +187,12 @@ export class TestStore implements QuotaStore.Service {
     const entry = this.ended.has(lease) ? 0 : this.options.deny?.(keys, this.reserved.length)
     if (entry !== undefined) {
       this.trace.events.push(`!${lease}`)
-      return { _tag: "Denied", entry, remaining }
+      return { _tag: "Denied", entry, remaining, now: 0 }
     }
     this.trace.events.push(`+${lease}`)
     this.leases.set(lease, entries)
     this.reserved.push(keys)
-    return { _tag: "Granted", remaining }
+    return { _tag: "Granted", remaining, now: 0 }
   }
 }
 
