@@ -66,7 +66,7 @@ export class Trace {
   /** A claim of one unit of each quota that counts its settlements. */
   reserving(
     name: string,
-    store: QuotaStore.Service,
+    store: Gate.Reserving["store"],
     options: Partial<Gate.Claim> & { readonly quotas?: ReadonlyArray<string> } = {}
   ): Gate.Reserving {
     const { quotas = [name], ...claim } = options
