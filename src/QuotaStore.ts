@@ -10,6 +10,8 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as memoryQuotaStore from "./internal/memoryQuotaStore.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 
 export type Quota =
@@ -78,3 +80,11 @@ export interface Service {
 }
 
 export class QuotaStore extends Context.Service<QuotaStore, Service>()("ballast/QuotaStore") {}
+
+/**
+ * A store in this process: one for each limit that must hold, as two of them know nothing of each other. It acts when its
+ * methods are called, and what it holds ends with it: leases do not expire, and a restart starts with full quotas.
+ */
+export const makeMemory: Effect.Effect<Service> = memoryQuotaStore.make()
+
+export const layerMemory: Layer.Layer<QuotaStore> = Layer.effect(QuotaStore, makeMemory)

@@ -1,2 +1,3 @@
 /** What a program that uses Ballast needs to test itself. */
+export * as QuotaStoreContract from "./QuotaStoreContract.ts"
 export * as TestProvider from "./TestProvider.ts"
