@@ -1,10 +1,10 @@
 import process from "node:process"
-import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Layer, Schedule, Scope } from "effect"
+import { assert, it } from "@effect/vitest"
+import { Context, Duration, Effect, Layer, Schedule } from "effect"
 import { Redis } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { QuotaStoreContract } from "effect-ballast/testing"
-import type { Entry, Quota, Service } from "effect-ballast/QuotaStore"
+import { type Entry, type Quota, QuotaStore, type Service } from "effect-ballast/QuotaStore"
 import * as RedisQuotaStore from "effect-ballast/RedisQuotaStore"
 import { Keys, scripts } from "../src/internal/redisQuotas.ts"
 import { Store } from "../src/internal/redisQuotaStore.ts"
@@ -84,7 +84,10 @@ const leftOf = (store: Service, quota: Quota, key = "key") =>
   Effect.map(store.read([{ key, quota }]), ([state]) => state?.remaining)
 
 describeRedis("a fleet", { timeout: 60_000 }, () => {
-  it.layer(client().pipe(Layer.provideMerge(anyServer)), live)((it) => {
+  it.layer(
+    client().pipe(Layer.provideMerge(anyServer)),
+    live
+  )((it) => {
     it.effect("of 4 processes with 200 fibers each never gets more than one of them would", () =>
       Effect.gen(function* () {
         const { url } = yield* RedisServer
@@ -128,6 +131,114 @@ describeRedis("a fleet", { timeout: 60_000 }, () => {
         yield* pass(5000)
         const answer = yield* store.reserve("late", take, ttl)
         assert.deepStrictEqual(answer._tag === "Granted" && answer.remaining, [9])
+      })
+    )
+  })
+})
+
+/** The store as a program makes it, in a group of its own. */
+const made = (options?: RedisQuotaStore.Options) =>
+  Effect.map(Layer.build(RedisQuotaStore.layer({ group: newGroup(), ...options })), (services) =>
+    Context.get(services, QuotaStore)
+  )
+
+const one = [of(bucket), of(rolling), of(year), of(concurrency)]
+
+describeRedis("one round trip", () => {
+  it.layer(
+    client().pipe(Layer.provideMerge(anyServer)),
+    live
+  )((it) => {
+    it.effect("is all that a reservation of four quotas costs, and all that its settle costs", () =>
+      Effect.gen(function* () {
+        const store = yield* made()
+        yield* store.reserve("warm", one, ttl)
+        yield* store.settle("warm", [1, 1, 1, 0])
+        const before = yield* calls
+        assert.strictEqual((yield* store.reserve("lease", one, ttl))._tag, "Granted")
+        yield* store.settle("lease", [0, 0, 0, 0])
+        const after = yield* calls
+        assert.strictEqual((after.get("evalsha") ?? 0) - (before.get("evalsha") ?? 0), 2)
+        assert.strictEqual(after.get("eval") ?? 0, before.get("eval") ?? 0)
+      })
+    )
+  })
+})
+
+describeOwnRedis("a cluster", () => {
+  it.layer(
+    client().pipe(Layer.provideMerge(cluster)),
+    live
+  )((it) => {
+    it.effect("takes keys of any tenant, since all of a group are in one slot", () =>
+      Effect.gen(function* () {
+        const store = yield* made({ group: "}{x" })
+        const entries = every.map((quota) => of(quota, 1, "tenant:}{x"))
+        assert.strictEqual((yield* store.reserve("lease", entries, ttl))._tag, "Granted")
+        yield* store.settle("lease", [0, 0, 0, 0])
+        assert.strictEqual(yield* leftOf(store, bucket, "tenant:}{x"), 10)
+      })
+    )
+  })
+})
+
+describeOwnRedis("a server that fails", { timeout: 30_000 }, () => {
+  it.layer(
+    client().pipe(Layer.provideMerge(own())),
+    live
+  )((it) => {
+    it.effect("may forget the scripts", () =>
+      Effect.gen(function* () {
+        const store = yield* made()
+        yield* store.reserve("first", one, ttl)
+        yield* (yield* Redis.Redis).send("SCRIPT", "FLUSH")
+        assert.strictEqual((yield* store.reserve("second", one, ttl))._tag, "Granted")
+        yield* store.settle("second", [1, 1, 1, 0])
+        assert.strictEqual(yield* leftOf(store, concurrency), 9)
+      })
+    )
+
+    it.effect("is unavailable while it hangs, and a reservation that came late is undone by its settle", () =>
+      Effect.gen(function* () {
+        const store = yield* made({ commandTimeout: "100 millis" })
+        yield* store.reserve("warm", one, ttl)
+        yield* (yield* Redis.Redis).send("CLIENT", "PAUSE", "600")
+        const failure = yield* Effect.flip(store.reserve("late", one, ttl))
+        assert.deepStrictEqual([failure._tag, failure.operation], ["StoreUnavailable", "reserve"])
+        yield* store.settle("late", [0, 0, 0, 0])
+        const left = Effect.orElseSucceed(leftOf(store, concurrency), () => undefined)
+        yield* Effect.repeat(left, { until: (n) => n === 9, schedule: Schedule.spaced("50 millis"), times: 100 })
+        assert.strictEqual(yield* left, 9)
+      })
+    )
+
+    it.effect("is unavailable while it is gone, and serves again when it is back", () =>
+      Effect.gen(function* () {
+        const server = yield* RedisServer
+        const store = yield* made({ commandTimeout: "100 millis" })
+        yield* store.reserve("before", one, ttl)
+        yield* server.kill
+        assert.strictEqual((yield* Effect.flip(store.reserve("gone", one, ttl)))._tag, "StoreUnavailable")
+        yield* server.start
+        const again = Effect.exit(store.reserve("back", one, ttl))
+        const answer = yield* Effect.repeat(again, {
+          until: (exit) => exit._tag === "Success",
+          schedule: Schedule.spaced("50 millis"),
+          times: 200
+        })
+        assert.strictEqual(answer._tag, "Success")
+      })
+    )
+  })
+
+  it.layer(
+    client().pipe(Layer.provideMerge(own("--maxmemory", "20mb", "--maxmemory-policy", "allkeys-lru"))),
+    live
+  )((it) => {
+    it.effect("that may evict quotas is refused at the start", () =>
+      Effect.gen(function* () {
+        const failure = yield* Effect.flip(made())
+        assert.match(failure.message, /allkeys/)
       })
     )
   })

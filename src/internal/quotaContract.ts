@@ -35,7 +35,7 @@ export const ttl = Duration.minutes(1)
 export const slack = 2000
 
 /** A store whose answers are checked. */
-export class Kit {
+class Kit {
   readonly raw: Service
 
   constructor(raw: Service) {

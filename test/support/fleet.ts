@@ -2,7 +2,8 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
-import { Duration, Effect } from "effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import type { Quota } from "effect-ballast/QuotaStore"
 
 export const quotas = {
@@ -50,7 +51,7 @@ export const make = (processes: number, url: string, group: string) =>
   )
 
 const started = async (url: string, group: string): Promise<ChildProcess> => {
-  const child = fork(worker, [url, group], { execArgv: ["--import", "tsx"] })
+  const child = fork(worker, [url, group], { execArgv: [] })
   await message(child)
   return child
 }
