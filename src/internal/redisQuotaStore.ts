@@ -34,6 +34,8 @@ const longest = Duration.toMillis("365 days")
 const minPeriod = 10
 const atOnce = 1000
 
+const periodOf = (ttl: number): number => Math.max(minPeriod, ttl / 3)
+
 /** A lease that was asked for and is not settled. */
 interface Held {
   readonly key: string
@@ -106,13 +108,18 @@ export class Store implements Service {
   /** Ends the renewals, and tries for the last time to settle what could not be settled. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => Effect.andThen(this.renewals.close, this.outbox.close))
 
+  /** How much is remembered, for tests. */
+  get size(): { readonly held: number; readonly outbox: number } {
+    return { held: this.held.size, outbox: this.outbox.size }
+  }
+
   /** From the question on, since it may be carried out though its answer is lost. */
   private hold(lease: string, entries: ReadonlyArray<Entry>, duration: Duration.Duration, now: number): Held {
     const ttl = Math.ceil(Math.min(longest, Math.max(1, Duration.toMillis(duration))))
     const held = { key: this.settings.keys.lease(lease), entries, ttl, until: now + ttl, granted: false }
     if (this.held.has(lease)) return held
     this.held.set(lease, held)
-    const period = Math.max(minPeriod, ttl / 3)
+    const period = periodOf(ttl)
     if (this.renewals.running && period >= this.period) return held
     this.period = period
     this.renewals.restart()
@@ -122,10 +129,13 @@ export class Store implements Service {
   /** One command for all. A lease that was never granted is forgotten at its end. */
   private readonly renew: Effect.Effect<void> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const leases: Array<Held> = []
+    let shortest = longest
     for (const [lease, held] of this.held) {
+      shortest = Math.min(shortest, held.ttl)
       if (held.granted) leases.push(held)
       else if (held.until <= now) this.held.delete(lease)
     }
+    this.period = periodOf(shortest)
     const parts = Array.from({ length: Math.ceil(leases.length / atOnce) }, (_, i) => i * atOnce)
     const renewed = Effect.forEach(parts, (from) => this.renewSome(leases.slice(from, from + atOnce), now))
     return Effect.ignore(renewed) // the next one comes before the leases end
