@@ -28,7 +28,15 @@ export interface Entry {
   readonly key: string
   readonly amount: number
   readonly quota: Quota
+  /** What becomes of it while a shared store does not answer. Default: what it is part of fails. */
+  readonly outage?: Outage | undefined
 }
+
+/**
+ * `"allow"`: it counts as granted. Otherwise this process takes from its own share of the quota, one of so many instances;
+ * `undefined` is as many as were last seen alive.
+ */
+export type Outage = "allow" | { readonly instances: number | undefined }
 
 export interface Granted {
   readonly _tag: "Granted"
@@ -71,12 +79,29 @@ export interface Service {
    * arrives behind it is refused.
    */
   readonly settle: (lease: string, actual: ReadonlyArray<number>) => Effect.Effect<void, StoreUnavailable>
+  /**
+   * Takes every entry or none, for good: there is no lease and nothing to settle. Of a `Concurrency` entry it only asks
+   * whether there is room.
+   */
+  readonly take: (entries: ReadonlyArray<Entry>) => Effect.Effect<Granted | Denied, StoreUnavailable>
   /** What is left, without taking anything. */
   readonly read: (
     entries: ReadonlyArray<Pick<Entry, "key" | "quota">>
   ) => Effect.Effect<ReadonlyArray<State>, StoreUnavailable>
-  /** Lowers a bucket to what a provider's own headers say is left; never raises it. */
+  /**
+   * Lowers what is left to the amount of the entry, which may be negative: a debt. Never raises it. For what somebody else
+   * knows: a provider's own headers, what was taken while the store was gone.
+   */
   readonly observe: (entry: Entry) => Effect.Effect<void, StoreUnavailable>
+  /** Present where other processes take from it, too: what they give back is not heard of here. */
+  readonly shared?: Shared | undefined
+}
+
+export interface Shared {
+  /** For logs and errors: `"redis"`. */
+  readonly name: string
+  /** How many processes were last seen to hold leases, this one included; `undefined` where that is not known yet. */
+  readonly instances: () => number | undefined
 }
 
 export class QuotaStore extends Context.Service<QuotaStore, Service>()("ballast/QuotaStore") {}
