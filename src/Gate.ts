@@ -11,6 +11,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Attempts from "./Attempts.ts"
 import type * as Caller from "./Caller.ts"
 import { type Step, stepsOf } from "./internal/admission.ts"
 import { judge, Watch } from "./internal/ending.ts"
@@ -54,6 +55,7 @@ export interface Reserving {
 }
 
 export interface Claim {
+  /** Read each time before the store is asked: what was right before a wait need not be so behind it. */
   readonly entries: ReadonlyArray<QuotaStore.Entry>
   /** Before the store is asked: a place in a local queue. Interruptible, must end by itself. */
   readonly turn?: Effect.Effect<void, Reason> | undefined
@@ -65,6 +67,8 @@ export interface Claim {
   readonly granted?: ((remaining: ReadonlyArray<number>) => void) | undefined
   /** What was really used, entry by entry. */
   readonly actual: (settlement: Settlement) => ReadonlyArray<number>
+  /** At the end of every attempt that made this claim, granted or not, behind the store's own settle; must be short. */
+  readonly over?: ((settlement: Settlement) => Effect.Effect<void> | undefined) | undefined
 }
 
 /** One attempt as its gates see it. */
@@ -77,6 +81,8 @@ export interface Call {
   readonly deadline: number
   /** False for a hedge: it is refused where it would have to wait. */
   readonly mayWait: boolean
+  /** What all attempts of one call have in common; `undefined` outside of a policy that opens it. */
+  readonly attempts: Attempts.Ledger | undefined
 }
 
 /** How an attempt ended. */

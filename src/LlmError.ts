@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AiError from "effect/ai/AiError"
+import { bare } from "./internal/bare.ts"
 import { type Consequence, consequence, table } from "./internal/consequences.ts"
 import {
   BudgetExceeded,
@@ -67,16 +68,12 @@ export class LlmError extends Schema.TaggedError<LlmError>()("LlmError", {
 
 export const isLlmError = (u: unknown): u is LlmError => u instanceof LlmError
 
-/** A value with a class's prototype and these fields: no validation, no stack trace. */
-const withoutConstructor = <A extends object>(target: { readonly prototype: A }, fields: object): A =>
-  Object.assign(Object.create(target.prototype) as A, fields) // the prototype is the class's own
-
 /**
  * A refusal at a twentieth of the price: the error is `instanceof LlmError`, catchable and encodable, but has no stack.
  * The reason's fields must have been validated when the policy was made.
  */
 export const refuse = (provider: string, model: string, reason: Reason): LlmError =>
-  withoutConstructor(LlmError, {
+  bare(LlmError, {
     _tag: "LlmError",
     provider,
     model,
@@ -137,7 +134,7 @@ const withMetadata = <A extends AiError.AiErrorReason & { readonly metadata: AiE
   reason: A,
   metadata: AiError.ProviderMetadata
 ): A =>
-  withoutConstructor(
+  bare(
     { prototype: Object.getPrototypeOf(reason) as A },
     { ...reason, metadata: { ...reason.metadata, ...metadata } }
   )

@@ -5,17 +5,19 @@
  * providers stands for. Two of these layers in one program provide the same service: give them to different parts of it.
  */
 import * as Arr from "effect/Array"
-import * as Config from "effect/Config"
-import * as ConfigProvider from "effect/ConfigProvider"
+import type * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Degrade from "./Degrade.ts"
 import * as Fallback from "./Fallback.ts"
 import * as Gate from "./Gate.ts"
 import * as Hedge from "./Hedge.ts"
-import { config, type Configurable } from "./internal/configurable.ts"
+import { config, configError, type Configurable } from "./internal/configurable.ts"
 import { integer } from "./internal/options.ts"
 import * as LlmProvider from "./LlmProvider.ts"
+import type { QuotaStore } from "./QuotaStore.ts"
+import * as RateLimiter from "./RateLimiter.ts"
 import * as Retry from "./Retry.ts"
 import * as Timeouts from "./Timeouts.ts"
 
@@ -30,7 +32,9 @@ export interface Slots {
   readonly hedge?: Hedge.Options | undefined
   /** Asks a provider again before the next one is asked. */
   readonly retry?: RetryOptions | undefined
-  /** Gates of your own, once per attempt. */
+  /** Keeps attempts below limits of requests, tokens and concurrency. */
+  readonly rateLimiter?: RateLimiter.Options | undefined
+  /** Gates of your own, once per attempt, before those of the other slots. */
   readonly gates?: ReadonlyArray<Gate.Gate> | undefined
 }
 
@@ -50,23 +54,35 @@ export interface Options extends Slots {
 /** Refuses fields that are not slots: a misspelled one must not be ignored. */
 type Exact<O, Shape> = { readonly [K in Exclude<keyof O, keyof Shape>]: never }
 
+/** What a slot in use provides beside the provider, and what it needs. */
+interface Provided {
+  readonly rateLimiter: RateLimiter.RateLimiter
+}
+interface Required {
+  readonly rateLimiter: QuotaStore
+}
+
+/** Slots with services that are there and not `undefined`. */
+type Used<O> = { [K in keyof O]: [Exclude<O[K], undefined>] extends [never] ? never : K }[keyof O] & keyof Provided
+
 type ErrorOf<O extends Pick<Options, "providers">> = Layer.Error<O["providers"][number]>
 type ServicesOf<O extends Pick<Options, "providers">> = Layer.Services<O["providers"][number]>
 
 /** From the outside in. What stands behind `fallback` is made once for each provider. */
 export const order = ["deadline", "degrade", "fallback", "retry", "gates", "timeouts"] as const
 
-/** The providers of the layers as one, behind the policies of the slots. Options that can never work throw `RangeError`. */
+/**
+ * The providers of the layers as one, behind the policies of the slots; slots with a service of their own provide it, too.
+ * Options that can never work throw `RangeError`.
+ */
 export const layer = <const O extends Options>(
   options: O & Exact<O, Options>
-): Layer.Layer<LlmProvider.LlmProvider, ErrorOf<O>, ServicesOf<O>> => {
-  const stack = make(options, options.providers.length)
-  return Layer.effect(LlmProvider.LlmProvider, Effect.map(built(options.providers), stack)) as Layer.Layer<
-    LlmProvider.LlmProvider,
+): Layer.Layer<LlmProvider.LlmProvider | Provided[Used<O>], ErrorOf<O>, ServicesOf<O> | Required[Used<O>]> =>
+  Layer.effectContext(stack(options.providers, options)) as Layer.Layer<
+    LlmProvider.LlmProvider | Provided[Used<O>],
     ErrorOf<O>,
-    ServicesOf<O>
-  > // a list of layers fails and needs what any of them does
-}
+    ServicesOf<O> | Required[Used<O>]
+  > // a list of layers fails and needs what any of them does, and the slots in use provide their services
 
 /** The same record, where any part of a slot may be a `Config`; the providers stay layers. */
 export const layerConfig = <
@@ -76,29 +92,43 @@ export const layerConfig = <
   >
 >(
   options: O & Exact<O, Options>
-): Layer.Layer<LlmProvider.LlmProvider, ErrorOf<O> | Config.ConfigError, ServicesOf<O>> => {
+): Layer.Layer<
+  LlmProvider.LlmProvider | Provided[Used<O>],
+  ErrorOf<O> | Config.ConfigError,
+  ServicesOf<O> | Required[Used<O>]
+> => {
   const { providers, ...slots } = options as Pick<Options, "providers"> & Configurable<Slots> // what O extends
-  const stack = Effect.flatMap(config<Slots>(slots), (read) =>
-    Effect.try({ try: () => make(read, providers.length), catch: invalid })
+  const made = Effect.flatMap(config<Slots>(slots), (read) =>
+    Effect.flatten(Effect.try({ try: () => stack(providers, read), catch: configError }))
   )
-  return Layer.effect(
-    LlmProvider.LlmProvider,
-    Effect.flatMap(stack, (wrap) => Effect.map(built(providers), wrap))
-  ) as Layer.Layer<LlmProvider.LlmProvider, ErrorOf<O> | Config.ConfigError, ServicesOf<O>> // as in `layer`
+  return Layer.effectContext(made) as Layer.Layer<
+    LlmProvider.LlmProvider | Provided[Used<O>],
+    ErrorOf<O> | Config.ConfigError,
+    ServicesOf<O> | Required[Used<O>]
+  > // as in `layer`
 }
 
-const built = (providers: Options["providers"]) => Effect.forEach(providers, LlmProvider.build)
-
-const invalid = (cause: unknown) =>
-  new Config.ConfigError(
-    new ConfigProvider.SourceError({ message: cause instanceof Error ? cause.message : String(cause) })
-  )
+/** Throws for options that can never work; the rest happens when the layer is built. */
+const stack = (providers: Options["providers"], slots: Slots) => {
+  const wrap = make(slots, providers.length)
+  const limiting = slots.rateLimiter === undefined ? Effect.succeed(undefined) : RateLimiter.make(slots.rateLimiter)
+  return Effect.gen(function* () {
+    const services = yield* Effect.forEach(providers, LlmProvider.build)
+    const limiter = yield* limiting
+    const gates = [...(slots.gates ?? []), ...(limiter === undefined ? [] : [limiter.gate])]
+    const provided = Context.make(LlmProvider.LlmProvider, wrap(services, gates))
+    return limiter === undefined ? provided : Context.add(provided, RateLimiter.RateLimiter, limiter)
+  })
+}
 
 type Name = (typeof order)[number]
 
 type Wrap = (inner: LlmProvider.Service) => LlmProvider.Service
 
-/** The stack over services instead of layers, in the order above or, to try it out, in another one. */
+/**
+ * The stack over services instead of layers, in the order above or, to try it out, in another one. Slots with a service of
+ * their own come as gates here.
+ */
 export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name> = order) => {
   const { hedge, retry, timeouts } = slots
   if (hedge !== undefined && providers < 2) {
@@ -108,7 +138,7 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
   const wraps: Record<Exclude<Name, "fallback" | "retry">, Wrap> = {
     deadline: Timeouts.deadline(timeouts, retry?.maxAttempts),
     degrade: slots.degrade === undefined ? unchanged : Degrade.make(slots.degrade),
-    gates: Gate.through(slots.gates ?? []),
+    gates: unchanged,
     timeouts: Timeouts.make(timeouts)
   }
   const last = { ...wraps, retry: retry === undefined ? unchanged : Retry.make(retry) }
@@ -120,11 +150,15 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
   const split = names.indexOf("fallback")
   const wrap = (service: LlmProvider.Service, part: ReadonlyArray<Name>, wrappers: typeof last) =>
     part.reduceRight((inner, name) => (name === "fallback" ? inner : wrappers[name](inner)), service)
-  return (services: Arr.NonEmptyReadonlyArray<LlmProvider.Service>): LlmProvider.Service => {
+  return (
+    services: Arr.NonEmptyReadonlyArray<LlmProvider.Service>,
+    gates: ReadonlyArray<Gate.Gate> = slots.gates ?? []
+  ): LlmProvider.Service => {
+    const gated = { gates: Gate.through(gates) }
     const candidates = Arr.map(services, (service, i) =>
-      wrap(service, names.slice(split + 1), i === services.length - 1 ? last : before)
+      wrap(service, names.slice(split + 1), { ...(i === services.length - 1 ? last : before), ...gated })
     )
-    return wrap(fallback(candidates), names.slice(0, split), last)
+    return wrap(fallback(candidates), names.slice(0, split), { ...last, ...gated })
   }
 }
 

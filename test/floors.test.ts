@@ -8,7 +8,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["LlmRequest", "LlmResponse", "LlmError", "Caller", "Deadline", "Attempts", "QuotaStore"],
   ["LlmProvider", "Tokens"],
   ["Gate"],
-  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade"],
+  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter"],
   ["OpenAi", "Anthropic", "RedisQuotaStore"],
   ["LocalLlm", "Resilient"],
   ["index", "bin", "testing"]

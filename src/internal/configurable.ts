@@ -1,5 +1,6 @@
 /** Options any part of which may be read from `Config`; `Config.unwrap` takes neither plain leaves nor arrays. */
 import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -45,3 +46,9 @@ const read = (input: unknown): Config.Config<unknown> => {
 
 const isPlain = (input: unknown): input is Record<string, unknown> =>
   typeof input === "object" && input !== null && Object.getPrototypeOf(input) === Object.prototype
+
+/** Options that were read and can never work. */
+export const configError = (cause: unknown): Config.ConfigError =>
+  new Config.ConfigError(
+    new ConfigProvider.SourceError({ message: cause instanceof Error ? cause.message : String(cause) })
+  )

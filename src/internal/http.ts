@@ -29,7 +29,7 @@ const resetOf = (headers: HeadersLike, remaining: string, reset: string, now: nu
   headers.get(remaining)?.trim() === "0" ? parseReset(headers.get(reset), now) : undefined
 
 /** A reset in any form seen: `120ms`, `1s`, `6m0s`, `23h18m29.144s` (OpenAI), RFC 3339 (Anthropic), bare seconds. */
-const parseReset = (value: string | null, nowMillis: number): Duration.Duration | undefined => {
+export const parseReset = (value: string | null, nowMillis: number): Duration.Duration | undefined => {
   const text = value?.trim() ?? ""
   const match = /^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?$/.exec(text)
   if (text !== "" && match !== null) {

@@ -45,7 +45,8 @@ const grouped = (run: ReadonlyArray<Reserving>): ReadonlyArray<Group> => {
 interface Asked {
   readonly group: Group
   readonly claims: ReadonlyArray<Claim>
-  readonly entries: ReadonlyArray<QuotaStore.Entry>
+  /** The entries of each claim, as they were asked for last. */
+  parts: ReadonlyArray<ReadonlyArray<QuotaStore.Entry>>
 }
 
 class Reservation {
@@ -56,12 +57,17 @@ class Reservation {
 
   constructor(running: Running, groups: ReadonlyArray<Group>) {
     this.running = running
+    this.asked = groups.map((group) => ({ group, claims: group.gates.map((gate) => this.claim(gate)), parts: [] }))
     this.base = running.permits.length
-    this.asked = groups.map((group) => {
-      const claims = group.gates.map((gate) => gate.claim(running))
-      const entries = claims.length === 1 && claims[0] ? claims[0].entries : claims.flatMap((claim) => claim.entries)
-      return { group, claims, entries }
-    })
+  }
+
+  /** What a claim does at the end it does behind every settle, also where it was never granted. */
+  private claim(gate: Reserving): Claim {
+    const claim = gate.claim(this.running)
+    if (claim.over !== undefined) {
+      this.running.permits.push({ name: gate.name, settle: (settlement) => claim.over?.(settlement) ?? Effect.void })
+    }
+    return claim
   }
 
   turns(): Effect.Effect<void, Reason> | undefined {
@@ -93,10 +99,14 @@ class Reservation {
   }
 
   /** The lease is held from the question on: an answer that is lost may still be carried out, and must be undone. */
-  private reserve({ claims, entries, group }: Asked) {
+  private reserve(asked: Asked) {
+    const { claims, group } = asked
     const lease = this.running.lease()
-    this.running.permits.push({ name: group.name, settle: (settlement) => settled(group, lease, claims, settlement) })
-    return group.store.reserve(lease, entries, leaseTtl)
+    const parts = claims.map((claim) => claim.entries)
+    asked.parts = parts
+    const settle = (settlement: Settlement) => settled(group.store, lease, claims, parts, settlement)
+    this.running.permits.push({ name: group.name, settle })
+    return group.store.reserve(lease, parts.length === 1 && parts[0] ? parts[0] : parts.flat(), leaseTtl)
   }
 
   private answered(asked: Asked, answer: QuotaStore.Granted | QuotaStore.Denied) {
@@ -105,8 +115,8 @@ class Reservation {
       return this.denied(asked, answer)
     }
     let from = 0
-    for (const claim of asked.claims) {
-      const to = from + claim.entries.length
+    for (const [i, claim] of asked.claims.entries()) {
+      const to = from + (asked.parts[i]?.length ?? 0)
       claim.granted?.(answer.remaining.slice(from, to))
       from = to
     }
@@ -114,10 +124,10 @@ class Reservation {
   }
 
   /** Gives back what other stores granted, lets the claim decide, and asks all of them again. */
-  private denied({ claims, group }: Asked, denied: QuotaStore.Denied): Effect.Effect<void, Reason> {
+  private denied({ claims, group, parts }: Asked, denied: QuotaStore.Denied): Effect.Effect<void, Reason> {
     let from = 0
     for (const [i, claim] of claims.entries()) {
-      const to = from + claim.entries.length
+      const to = from + (parts[i]?.length ?? 0)
       if (denied.entry < to) {
         const own = { ...denied, entry: denied.entry - from, remaining: denied.remaining.slice(from, to) }
         const decided = Effect.flatMap(this.running.giveBack(this.base), () => claim.denied(own))
@@ -134,18 +144,24 @@ class Reservation {
 }
 
 /** A claim that does not say what became of an entry, or throws, has used what it reserved: never what its neighbour did. */
-const settled = (group: Group, lease: string, claims: ReadonlyArray<Claim>, settlement: Settlement) => {
+const settled = (
+  store: Reserving["store"],
+  lease: string,
+  claims: ReadonlyArray<Claim>,
+  parts: ReadonlyArray<ReadonlyArray<QuotaStore.Entry>>,
+  settlement: Settlement
+) => {
   const used: Array<number> = []
   const defects: Array<unknown> = []
-  for (const claim of claims) {
+  for (const [i, claim] of claims.entries()) {
     let actual: ReadonlyArray<number> = []
     try {
       actual = claim.actual(settlement)
     } catch (defect) {
       defects.push(defect)
     }
-    for (const [i, entry] of claim.entries.entries()) used.push(actual[i] ?? entry.amount)
+    for (const [at, entry] of (parts[i] ?? []).entries()) used.push(actual[at] ?? entry.amount)
   }
-  const settled = group.store.settle(lease, used)
+  const settled = store.settle(lease, used)
   return defects.length === 0 ? settled : Effect.andThen(settled, Effect.die(defects[0]))
 }

@@ -30,6 +30,7 @@ export class Running implements Call {
   readonly startedAt: number
   readonly deadline: number
   readonly mayWait: boolean
+  readonly attempts: Attempts.Ledger | undefined
   readonly permits: Array<Held> = []
   private readonly clock: Clock.Clock
   /** The fiber's when the attempt began: a stream may be left by another one, when the first has ended. */
@@ -44,6 +45,7 @@ export class Running implements Call {
     this.caller = fiber.getRef(Caller.Caller)
     this.deadline = fiber.getRef(Deadline.Deadline)
     this.mayWait = fiber.getRef(Attempts.MayWait)
+    this.attempts = fiber.getRef(Attempts.Current)
     this.startedAt = this.now()
   }
 

@@ -1,0 +1,224 @@
+/** The inside of a limiter: which limits a call meets, under which keys, and what it asks for. */
+import type * as Clock from "effect/Clock"
+import type * as Effect from "effect/Effect"
+import type * as Attempts from "../Attempts.ts"
+import type * as Caller from "../Caller.ts"
+import type { Service as Provider } from "../LlmProvider.ts"
+import type { LlmRequest } from "../LlmRequest.ts"
+import type { Denied, Entry, Service as Store } from "../QuotaStore.ts"
+import type * as Tokens from "../Tokens.ts"
+import { ExpectedOutput } from "./expectedOutput.ts"
+import { amountOf, type Cost, type Counted, type CountedScope, entryOf, type Slot, slotsOf } from "./limits.ts"
+import { Pool } from "./pool.ts"
+import { type Bounds, Lines, refused, Visit } from "./queueing.ts"
+import type { RateLimitExceeded } from "./reasons.ts"
+import { Recent } from "./recent.ts"
+import type { TokenCount } from "./tokenCount.ts"
+
+export interface Settings {
+  readonly limits: ReadonlyArray<Counted>
+  readonly scopes: ReadonlyArray<CountedScope>
+  readonly count: TokenCount
+  readonly pool: string | undefined
+  /** Counts and tells, and lets everything go. */
+  readonly shadow: boolean
+  /** False where a limit makes a call fail at once. */
+  readonly waits: boolean
+  readonly maxQueue: number
+  readonly maxQueuePerTenant: number
+  readonly maxWait: number
+  /** Milliseconds. */
+  readonly pause: number
+}
+
+/** What there is to tell. */
+export interface Watcher {
+  readonly waiting: (calls: number) => void
+  readonly waited: (millis: number) => void
+  readonly refused: (why: RateLimitExceeded["why"]) => void
+  readonly let: (limit: string) => void
+}
+
+/** All limits that one call meets, and the lines in front of them: those of the scopes, then that of the pool or key. */
+export interface Plan {
+  readonly slots: ReadonlyArray<Slot>
+  readonly lines: ReadonlyArray<string>
+}
+
+/** A plan that is the same for all callers, and the entries of what costs one. */
+interface Own extends Plan {
+  readonly ones: ReadonlyArray<Entry>
+}
+
+export class Limiter {
+  readonly settings: Settings
+  readonly store: Store
+  readonly tokens: Tokens.Service
+  readonly watcher: Watcher
+  readonly lines: Lines
+  readonly expected = new ExpectedOutput()
+  private readonly clock: Clock.Clock
+  private readonly pools = new WeakMap<Provider, Pool>()
+  private readonly named = new Map<string, Pool>()
+  private readonly keys: Recent<Own>
+  private readonly scoped: ReadonlyArray<Recent<ReadonlyArray<Slot>>>
+  private readonly cameAt = new WeakMap<Attempts.Ledger, number>()
+  private readonly countsTokens: boolean
+
+  constructor(settings: Settings, store: Store, tokens: Tokens.Service, clock: Clock.Clock, watcher: Watcher) {
+    const { limits, maxQueue, maxQueuePerTenant, maxWait, scopes } = settings
+    this.settings = settings
+    this.store = store
+    this.tokens = tokens
+    this.clock = clock
+    this.watcher = watcher
+    const shared = store.shared !== undefined
+    this.lines = new Lines({ maxQueue, maxQueuePerTenant, maxWait, shared, watch: watcher.waiting })
+    this.keys = new Recent((key) => {
+      const slots = this.ownSlots(`key:${key}`)
+      return { slots, lines: this.linesOf(`key:${key}`), ones: slots.map(({ one }) => one) }
+    })
+    this.scoped = scopes.map((scope, i) => new Recent((value) => slotsOf(scope.limits, `scope:${value}`, i)))
+    this.countsTokens = [...limits, ...scopes.flatMap((scope) => scope.limits)].some(
+      ({ count }) => count !== "requests" && count !== "concurrency"
+    )
+  }
+
+  now(): number {
+    return this.clock.currentTimeMillisUnsafe()
+  }
+
+  poolOf(provider: Provider): Pool {
+    const known = this.pools.get(provider)
+    if (known !== undefined) return known
+    const name = `pool:${this.settings.pool ?? `${provider.endpoint}|${provider.credential}`}`
+    const pool = this.named.get(name) ?? new Pool(name, this.ownSlots(name), this.store, this.settings.pause)
+    this.named.set(name, pool)
+    this.pools.set(provider, pool)
+    return pool
+  }
+
+  /** The limits under a key, and what it costs where it costs one, without those of the caller. */
+  ownOf(key: string): Own {
+    return this.keys.get(key)
+  }
+
+  get hasScopes(): boolean {
+    return this.scoped.length > 0
+  }
+
+  /** With the limits of whoever calls. */
+  planFor(own: Plan, caller: Caller.Identity): Plan {
+    if (!this.hasScopes) return own
+    const slots = [...own.slots]
+    const lines = [...own.lines]
+    for (const [i, scope] of this.settings.scopes.entries()) {
+      const value = scope.of(caller)
+      if (value === undefined) continue
+      lines[i] = `scope:${value}`
+      slots.push(...(this.scoped[i]?.get(value) ?? []))
+    }
+    return { slots, lines }
+  }
+
+  planOf(pool: Pool, caller: Caller.Identity): Plan {
+    return this.planFor({ slots: pool.slots, lines: this.linesOf(pool.name) }, caller)
+  }
+
+  costOf(provider: Provider, request: LlmRequest, caller: Caller.Identity): Cost {
+    if (!this.countsTokens) return oneRequest
+    const { maxOutputTokens } = request
+    const expected = this.expected.expect(provider.model, caller.feature, maxOutputTokens)
+    const outputTokens = this.settings.count === "openai" ? (maxOutputTokens ?? expected) : expected
+    return { requests: 1, inputTokens: this.tokens.estimate(request).input, outputTokens }
+  }
+
+  /** When a call first had to wait: its retries keep their place among those of its tenant. */
+  firstCameAt(attempts: Attempts.Ledger | undefined, now: number): number {
+    const known = attempts && this.cameAt.get(attempts)
+    if (known === undefined && attempts !== undefined) this.cameAt.set(attempts, now)
+    return known ?? now
+  }
+
+  private ownSlots(owner: string): ReadonlyArray<Slot> {
+    return slotsOf(this.settings.limits, owner, this.settings.scopes.length)
+  }
+
+  /** Scopes that do not concern a caller have no line. */
+  private linesOf(owner: string): ReadonlyArray<string> {
+    return [...this.settings.scopes.map(() => ""), owner]
+  }
+}
+
+const oneRequest: Cost = { requests: 1, inputTokens: 0, outputTokens: 0 }
+
+/** One that wants something of its plan: what it asks the store for, and how it waits. */
+export class Applicant {
+  readonly entries: ReadonlyArray<Entry>
+  readonly turn: Effect.Effect<void, RateLimitExceeded> | undefined
+  protected readonly limiter: Limiter
+  protected readonly plan: Plan
+  private readonly pool: Pool | undefined
+  private readonly bounds: () => Bounds
+  private visit: Visit | undefined
+
+  constructor(
+    limiter: Limiter,
+    plan: Plan,
+    cost: Cost,
+    now: number,
+    bounds: () => Bounds,
+    pool?: Pool,
+    entries?: ReadonlyArray<Entry>
+  ) {
+    this.limiter = limiter
+    this.plan = plan
+    this.pool = pool
+    this.bounds = bounds
+    this.entries = entries ?? plan.slots.map((slot) => entryOf(slot, amountOf(cost, slot.limit.count)))
+    const large = plan.slots.find((slot, i) => (this.entries[i]?.amount ?? 0) > slot.limit.most)
+    if (large !== undefined) this.turn = refused(large.limit.name, "larger-than-limit", undefined)
+    else if (limiter.lines.size > 0 || (pool !== undefined && pool.closedUntil(now) > now))
+      this.turn = this.visiting().turn(now, plan.slots[0]?.limit.name ?? "")
+    if (pool !== undefined && limiter.store.shared !== undefined) this.entries = [...this.entries, pool.pauseEntry]
+  }
+
+  denied({ entry, retryAfter }: Denied): Effect.Effect<void, RateLimitExceeded> {
+    const line = this.plan.slots[entry]?.line ?? this.plan.lines.length - 1
+    return this.visiting().denied(line, retryAfter, this.limitAt(entry))
+  }
+
+  /** As errors name it. */
+  limitAt(entry: number): string {
+    return this.plan.slots[entry]?.limit.name ?? "pause"
+  }
+
+  /** It has what it wanted: the next one's turn. */
+  granted(): void {
+    if (this.visit !== undefined) {
+      const waited = this.visit.leave(true, this.limiter.now())
+      if (waited !== undefined) this.limiter.watcher.waited(waited)
+    }
+    this.pool?.goes(this, this.limiter.now())
+  }
+
+  /** It is gone, whether or not it got anything. */
+  gone(): void {
+    this.visit?.leave(false)
+  }
+
+  /** What it took is there again: who waits for it asks anew. */
+  returned(): void {
+    this.limiter.lines.poke(this.plan.lines)
+  }
+
+  private visiting(): Visit {
+    this.visit ??= new Visit(
+      this.limiter.lines,
+      this.plan.lines,
+      this.bounds(),
+      this.pool && ((now) => this.pool?.closedUntil(now) ?? -Infinity)
+    )
+    return this.visit
+  }
+}
