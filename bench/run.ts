@@ -2,12 +2,14 @@
 import { cpus } from "node:os"
 import { callSuite } from "./calls.ts"
 import { measure, table } from "./harness.ts"
+import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
 import { retrySuite, stackSuite, timeoutSuite } from "./policies.ts"
+import { redisSuites } from "./redis.ts"
 
 const wanted = (process.argv[2] ?? "").toLowerCase()
-const suites = [retrySuite, timeoutSuite, stackSuite, callSuite].filter(({ name }) =>
-  name.toLowerCase().includes(wanted)
-)
+const all = [retrySuite, timeoutSuite, stackSuite, callSuite, acquireSuite, refusalSuite, queueSuite]
+const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
+const suites = [...all, ...overRedis].filter(({ name }) => name.toLowerCase().includes(wanted))
 
 console.log(`Node ${process.versions.node}, ${cpus().length} x ${cpus()[0]?.model ?? "?"}\n`)
 for (const suite of suites) console.log(table(suite, await measure(suite)))

@@ -183,7 +183,7 @@ const settingsOf = (options: Options): Settings => {
 }
 
 const watching = (context: Context.Context<never>) => ({
-  waiting: (calls: number) => Metrics.rateLimiterQueue.updateUnsafe(calls, context),
+  waiting: (change: number) => Metrics.rateLimiterQueue.modifyUnsafe(change, context),
   waited: (millis: number) => Metrics.rateLimiterWait.updateUnsafe(millis / 1000, context),
   refused: (why: RateLimitExceeded["why"]) =>
     Metric.withAttributes(Metrics.rateLimiterRefused, { why }).updateUnsafe(1, context),

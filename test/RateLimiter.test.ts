@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Config, ConfigProvider, Deferred, Effect, Exit, Fiber, Layer } from "effect"
+import { Clock, Config, ConfigProvider, Deferred, Effect, Exit, Fiber, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
-import { Caller, Deadline, QuotaStore, RateLimiter } from "effect-ballast"
+import { Caller, Deadline, Metrics, QuotaStore, RateLimiter } from "effect-ballast"
 import { failureOf, isWaiting, left, limiter, Log } from "./support/limiters.ts"
 
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
@@ -430,6 +430,25 @@ describe("mode: shadow", () => {
         assert.strictEqual(yield* limits.withPermits({ key: "key", cost: 5 })(Effect.succeed(i)), i)
       }
       assert.strictEqual(yield* left(limits, { key: "key" }, "requestsPerMinute"), 0)
+    })
+  )
+})
+
+describe("metrics", () => {
+  it.effect("say how many wait, for how long they did, and why others were refused", () =>
+    Effect.gen(function* () {
+      const limits = yield* limiter({ requestsPerMinute: 60, burst: "1 second", maxQueue: 2 })
+      const waits = Effect.map(Metric.value(Metrics.rateLimiterWait), ({ count, sum }) => [count, sum])
+      const [count = 0, sum = 0] = yield* waits
+      const queue = Effect.map(Metric.value(Metrics.rateLimiterQueue), ({ value }) => value)
+      const full = Metric.value(Metric.withAttributes(Metrics.rateLimiterRefused, { why: "queue-full" }))
+      const before = [yield* queue, (yield* full).count]
+      const fibers = yield* Effect.forEach([1, 2, 3, 4], () => fork(Effect.exit(limits.acquire("key"))))
+      assert.deepStrictEqual([yield* queue, (yield* full).count], [Number(before[0]) + 2, Number(before[1]) + 1])
+      yield* TestClock.adjust("2 seconds")
+      assert.isFalse(fibers.some(isWaiting))
+      assert.deepStrictEqual(yield* queue, before[0])
+      assert.deepStrictEqual(yield* waits, [count + 2, sum + 3])
     })
   )
 })

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 const src = new URL("../src/", import.meta.url)
 
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["LlmRequest", "LlmResponse", "LlmError", "Caller", "Deadline", "Attempts", "QuotaStore"],
+  ["LlmRequest", "LlmResponse", "LlmError", "Caller", "Deadline", "Attempts", "QuotaStore", "Metrics"],
   ["LlmProvider", "Tokens"],
   ["Gate"],
   ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter"],

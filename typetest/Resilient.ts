@@ -2,6 +2,8 @@
 import { Config, Layer } from "effect"
 import { expectTypeOf } from "vitest"
 import type * as LlmProvider from "effect-ballast/LlmProvider"
+import type { QuotaStore } from "effect-ballast/QuotaStore"
+import * as RateLimiter from "effect-ballast/RateLimiter"
 import * as Resilient from "effect-ballast/Resilient"
 
 declare const first: Layer.Layer<LlmProvider.LlmProvider, "first-error", "first-service">
@@ -36,3 +38,26 @@ Resilient.layer({ providers: [Layer.empty] })
 
 // @ts-expect-error: a misspelled slot is not configured either
 Resilient.layerConfig({ providers: [second], retries: {} })
+
+// a slot with a service of its own provides it, and only a slot in use needs its store
+expectTypeOf(Resilient.layer({ providers: [second], rateLimiter: { requestsPerMinute: 60 } })).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | RateLimiter.RateLimiter, never, "second-service" | QuotaStore>
+>()
+
+expectTypeOf(
+  Resilient.layerConfig({ providers: [second], rateLimiter: { requestsPerMinute: Config.Int("RPM") } })
+).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | RateLimiter.RateLimiter, Config.ConfigError, "second-service" | QuotaStore>
+>()
+
+expectTypeOf(Resilient.layer({ providers: [second], rateLimiter: undefined })).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider, never, "second-service">
+>()
+
+// @ts-expect-error: a misspelled limit
+Resilient.layer({ providers: [second], rateLimiter: { requestPerMinute: 60 } })
+
+// over a layer, the limiter is provided beside the provider
+expectTypeOf(second.pipe(RateLimiter.withRateLimiter({ requestsPerMinute: 60 }))).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | RateLimiter.RateLimiter, never, "second-service" | QuotaStore>
+>()

@@ -33,7 +33,7 @@ export interface Settings {
 
 /** What there is to tell. */
 export interface Watcher {
-  readonly waiting: (calls: number) => void
+  readonly waiting: (change: number) => void
   readonly waited: (millis: number) => void
   readonly refused: (why: RateLimitExceeded["why"]) => void
   readonly let: (limit: string) => void

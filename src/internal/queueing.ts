@@ -20,8 +20,8 @@ export interface Settings {
   readonly maxWait: number
   /** Whether others take from the same store, whose returns are not heard of. */
   readonly shared: boolean
-  /** Is told how many wait, whenever that changes. */
-  readonly watch: (waiting: number) => void
+  /** Is told how many more wait, or fewer. */
+  readonly watch: (change: number) => void
 }
 
 /** The lines of one limiter; those in which nobody waits are not kept. */
@@ -51,15 +51,17 @@ export class Lines {
     if (place.tenant !== undefined && line.sizeOf(place.tenant) >= maxQueuePerTenant) return false
     this.lines.set(name, line)
     line.join(place)
-    this.settings.watch(++this.waiting)
+    this.waiting++
+    this.settings.watch(1)
     return true
   }
 
   leave(name: string, place: Place, served: boolean): void {
     const line = this.lines.get(name)
     if (line === undefined) return
-    this.settings.watch(--this.waiting)
     line.leave(place, served)
+    this.waiting--
+    this.settings.watch(-1)
     if (line.size === 0) this.lines.delete(name)
   }
 

@@ -1,0 +1,106 @@
+/** A limiter in this process: not limited, limited, and with a queue. */
+import Bottleneck from "bottleneck"
+import { Context, Effect, Layer, Semaphore } from "effect"
+import { RateLimiter as EffectLimiter } from "effect/persistence"
+import pThrottle from "p-throttle"
+import { RateLimiterMemory } from "rate-limiter-flexible"
+import { QuotaStore, RateLimiter } from "../src/index.ts"
+import { awaited, inFiber, type Suite } from "./harness.ts"
+
+const keys = Array.from({ length: 10_000 }, (_, i) => `tenant-${i}`)
+let turn = 0
+const nextKey = (): string => keys[(turn = (turn + 1) % keys.length)] ?? ""
+
+const built = <I, S>(tag: Context.Key<I, S>, layer: Layer.Layer<I>): S =>
+  Effect.runSync(
+    Effect.scoped(Effect.map(Layer.build(layer), (services) => Context.get(services as Context.Context<I>, tag)))
+  )
+
+const ballast = (options: RateLimiter.Options): RateLimiter.Service =>
+  built(RateLimiter.RateLimiter, RateLimiter.layer(options).pipe(Layer.provide(Layer.fresh(QuotaStore.layerMemory))))
+
+const effect = () =>
+  built(EffectLimiter.RateLimiter, EffectLimiter.layer.pipe(Layer.provide(Layer.fresh(EffectLimiter.layerStoreMemory))))
+
+const million = 1_000_000_000
+const open = ballast({ requestsPerMinute: million })
+const openEffect = effect()
+const openFlexible = new RateLimiterMemory({ points: million, duration: 60 })
+const throttled = pThrottle({ limit: million, interval: 60_000 })(() => Promise.resolve())
+
+export const acquireSuite: Suite = {
+  name: "Acquire, not limited, 10,000 keys",
+  base: "Ballast acquire",
+  cases: [
+    inFiber(
+      "Ballast acquire",
+      Effect.suspend(() => open.acquire(nextKey()))
+    ),
+    inFiber(
+      "Ballast tryAcquire",
+      Effect.suspend(() => open.tryAcquire(nextKey()))
+    ),
+    inFiber(
+      "Ballast withPermits",
+      Effect.suspend(() => open.withPermits({ key: nextKey() })(Effect.void))
+    ),
+    inFiber(
+      "effect/persistence RateLimiter, token bucket",
+      Effect.suspend(() =>
+        openEffect.consume({ key: nextKey(), limit: million, window: "1 minute", algorithm: "token-bucket" })
+      )
+    ),
+    awaited("rate-limiter-flexible", () => openFlexible.consume(nextKey())),
+    awaited("p-throttle (one key)", () => throttled())
+  ]
+}
+
+const closed = ballast({ requestsPerDay: 1, onLimit: "fail" })
+const closedEffect = effect()
+const closedFlexible = new RateLimiterMemory({ points: 1, duration: 86_400 })
+
+export const refusalSuite: Suite = {
+  name: "A refusal, caught",
+  base: "Ballast acquire, onLimit: fail",
+  cases: [
+    inFiber("Ballast acquire, onLimit: fail", Effect.ignore(Effect.suspend(() => closed.acquire("key")))),
+    inFiber("Ballast tryAcquire", closed.tryAcquire("key")),
+    inFiber(
+      "effect/persistence RateLimiter",
+      Effect.ignore(Effect.suspend(() => closedEffect.consume({ key: "key", limit: 1, window: "1 day" })))
+    ),
+    awaited("rate-limiter-flexible", () => closedFlexible.consume("key").catch(() => undefined))
+  ]
+}
+
+const crowd = Array.from({ length: 1000 }, (_, i) => i)
+const narrow = ballast({ concurrency: 10 })
+const semaphore = Semaphore.makeUnsafe(10)
+const work = Effect.promise(() => Promise.resolve())
+
+/** `n` calls as crowds of a thousand, who all come at once. */
+const crowded = (name: string, all: () => Promise<unknown>) => ({
+  name,
+  run: async (n: number) => {
+    for (let i = 0; i < n; i += crowd.length) await all()
+  }
+})
+
+const inFibers = (each: Effect.Effect<unknown, unknown>) => () =>
+  Effect.runPromise(Effect.forEach(crowd, () => each, { concurrency: "unbounded", discard: true }))
+
+export const queueSuite: Suite = {
+  name: "A thousand at once through ten places (per call)",
+  base: "Ballast withPermits",
+  cases: [
+    crowded("Ballast withPermits", inFibers(narrow.withPermits({ key: "key" })(work))),
+    crowded(
+      "Effect's Semaphore (no bound, no priorities, no tenants)",
+      inFibers(Semaphore.withPermits(semaphore, 1)(work))
+    ),
+    crowded("bottleneck maxConcurrent", () => {
+      const bottleneck = new Bottleneck({ maxConcurrent: 10 })
+      return Promise.all(crowd.map(() => bottleneck.schedule(() => Promise.resolve())))
+    })
+  ]
+}

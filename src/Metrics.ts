@@ -1,0 +1,33 @@
+/**
+ * The metrics of the policies: labels with few values, never a tenant, a key or a prompt.
+ */
+import * as Metric from "effect/Metric"
+
+/** Answers given without the shared store, by `store`. */
+export const storeFallbacks = Metric.counter("ballast_store_fallbacks_total", {
+  description: "Limits decided by this process alone, since a shared store did not answer",
+  incremental: true
+})
+
+/** How long calls waited that were let through in the end. */
+export const rateLimiterWait = Metric.histogram("llm_rate_limiter_wait_seconds", {
+  description: "Time a call waited for its rate limits",
+  boundaries: Metric.exponentialBoundaries({ start: 0.01, factor: 2, count: 15 })
+})
+
+/** Calls that wait now. */
+export const rateLimiterQueue = Metric.gauge("llm_rate_limiter_queue", {
+  description: "Calls that wait for their rate limits"
+})
+
+/** Calls that were not let through, by `why`. */
+export const rateLimiterRefused = Metric.counter("llm_rate_limiter_refused_total", {
+  description: "Calls refused by a rate limit",
+  incremental: true
+})
+
+/** Calls that a limit in shadow mode let through. */
+export const rateLimiterShadow = Metric.counter("llm_rate_limiter_shadow_total", {
+  description: "Calls that a rate limit would have held up if it were enforced",
+  incremental: true
+})
