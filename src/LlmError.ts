@@ -134,10 +134,7 @@ const withMetadata = <A extends AiError.AiErrorReason & { readonly metadata: AiE
   reason: A,
   metadata: AiError.ProviderMetadata
 ): A =>
-  bare(
-    { prototype: Object.getPrototypeOf(reason) as A },
-    { ...reason, metadata: { ...reason.metadata, ...metadata } }
-  )
+  bare({ prototype: Object.getPrototypeOf(reason) as A }, { ...reason, metadata: { ...reason.metadata, ...metadata } })
 
 /** The whole Ballast error back from an `AiError`, also after it went through JSON; another's `AiError` keeps its reason. */
 export const fromAiError = (
