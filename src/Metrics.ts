@@ -31,3 +31,20 @@ export const rateLimiterShadow = Metric.counter("llm_rate_limiter_shadow_total",
   description: "Calls that a rate limit would have held up if it were enforced",
   incremental: true
 })
+
+/** 0 closed, 1 half open, 2 open or isolated, by `provider` and `model`. */
+export const circuitBreakerState = Metric.gauge("llm_circuit_breaker_state", {
+  description: "State of an endpoint's circuit: 0 closed, 1 half open, 2 open"
+})
+
+/** Changes of circuits, by `provider`, `model` and `to`. */
+export const circuitBreakerTransitions = Metric.counter("llm_circuit_breaker_transitions_total", {
+  description: "Changes of the state of circuits",
+  incremental: true
+})
+
+/** Calls that a circuit breaker in shadow mode let through. */
+export const circuitBreakerShadow = Metric.counter("llm_circuit_breaker_shadow_total", {
+  description: "Calls that a circuit breaker would have refused if it were enforced",
+  incremental: true
+})

@@ -9,6 +9,8 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as CircuitBreaker from "./CircuitBreaker.ts"
+import type { CircuitBreakerStore } from "./CircuitBreakerStore.ts"
 import * as Degrade from "./Degrade.ts"
 import * as Fallback from "./Fallback.ts"
 import * as Gate from "./Gate.ts"
@@ -32,6 +34,8 @@ export interface Slots {
   readonly hedge?: Hedge.Options | undefined
   /** Asks a provider again before the next one is asked. */
   readonly retry?: RetryOptions | undefined
+  /** Keeps attempts from a provider that is failing, or that refuses the key. */
+  readonly circuitBreaker?: CircuitBreaker.Options | undefined
   /** Keeps attempts below limits of requests, tokens and concurrency. */
   readonly rateLimiter?: RateLimiter.Options | undefined
   /** Gates of your own, once per attempt, before those of the other slots. */
@@ -56,9 +60,11 @@ type Exact<O, Shape> = { readonly [K in Exclude<keyof O, keyof Shape>]: never }
 
 /** What a slot in use provides beside the provider, and what it needs. */
 interface Provided {
+  readonly circuitBreaker: CircuitBreaker.CircuitBreaker
   readonly rateLimiter: RateLimiter.RateLimiter
 }
 interface Required {
+  readonly circuitBreaker: CircuitBreakerStore
   readonly rateLimiter: QuotaStore
 }
 
@@ -111,13 +117,23 @@ export const layerConfig = <
 /** Throws for options that can never work; the rest happens when the layer is built. */
 const stack = (providers: Options["providers"], slots: Slots) => {
   const wrap = make(slots, providers.length)
-  const limiting = slots.rateLimiter === undefined ? Effect.succeed(undefined) : RateLimiter.make(slots.rateLimiter)
+  const breaking = slots.circuitBreaker && CircuitBreaker.make(slots.circuitBreaker)
+  const limiting = slots.rateLimiter && RateLimiter.make(slots.rateLimiter)
   return Effect.gen(function* () {
     const services = yield* Effect.forEach(providers, LlmProvider.build)
-    const limiter = yield* limiting
-    const gates = [...(slots.gates ?? []), ...(limiter === undefined ? [] : [limiter.gate])]
-    const provided = Context.make(LlmProvider.LlmProvider, wrap(services, gates))
-    return limiter === undefined ? provided : Context.add(provided, RateLimiter.RateLimiter, limiter)
+    const gates = [...(slots.gates ?? [])]
+    let provided: Context.Context<never> = Context.empty()
+    if (breaking !== undefined) {
+      const breaker = yield* breaking
+      gates.push(breaker.gate)
+      provided = Context.add(provided, CircuitBreaker.CircuitBreaker, breaker)
+    }
+    if (limiting !== undefined) {
+      const limiter = yield* limiting
+      gates.push(limiter.gate)
+      provided = Context.add(provided, RateLimiter.RateLimiter, limiter)
+    }
+    return Context.add(provided, LlmProvider.LlmProvider, wrap(services, gates))
   })
 }
 

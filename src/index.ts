@@ -2,6 +2,8 @@
 export * as Anthropic from "./Anthropic.ts"
 export * as Attempts from "./Attempts.ts"
 export * as Caller from "./Caller.ts"
+export * as CircuitBreaker from "./CircuitBreaker.ts"
+export * as CircuitBreakerStore from "./CircuitBreakerStore.ts"
 export * as Deadline from "./Deadline.ts"
 export * as Degrade from "./Degrade.ts"
 export * as Fallback from "./Fallback.ts"

@@ -153,17 +153,23 @@ export const record = (
   if (outcome.verdict === "ignored") return undefined
   const failure = outcome.verdict === "failure"
   circuit.consecutive = failure ? circuit.consecutive + 1 : 0
-  count(circuit.window, rules.window, now, failure, outcome.slow === true)
+  if (hasRates(rules)) count(circuit.window, rules.window, now, failure, outcome.slow === true)
   const cause = trips(circuit, rules)
   return cause === undefined ? undefined : open(circuit, rules, now, chance, outcome, cause)
 }
+
+/** Whether anything depends on the window. */
+export const hasRates = ({ failureRate, slowRate }: Rules): boolean => failureRate <= 1 || slowRate <= 1
+
+/** 0.07 * 100 is more than 7. */
+const tolerance = 1e-9
 
 /** Which rule opens the circuit now. */
 const trips = ({ consecutive, window }: Circuit, rules: Rules): Cause | undefined => {
   if (consecutive >= rules.consecutive) return "failures"
   if (window.calls < rules.minimumCalls) return undefined
-  if (window.failures >= rules.failureRate * window.calls) return "failures"
-  return window.slow >= rules.slowRate * window.calls ? "slow" : undefined
+  if (window.failures + tolerance >= rules.failureRate * window.calls) return "failures"
+  return window.slow + tolerance >= rules.slowRate * window.calls ? "slow" : undefined
 }
 
 const tried = (

@@ -29,12 +29,24 @@ export class ContextOverflow extends Schema.TaggedError<ContextOverflow>()("Cont
 /** A circuit breaker kept the call from a provider that is known to be failing. */
 export class CircuitOpen extends Schema.TaggedError<CircuitOpen>()("CircuitOpen", {
   circuit: Schema.String,
+  /** What opened it; absent while it lets only some calls go, right after it closed. */
+  openedBy: Schema.optional(Schema.Literals(["failures", "slow", "credential", "quota", "unavailable", "isolated"])),
   retryAfter: Schema.optional(Schema.Duration)
 }) {
   override get message(): string {
-    return `Circuit ${this.circuit} is open${later(this.retryAfter)}`
+    const why = this.openedBy === undefined ? "" : ` (${openings[this.openedBy]})`
+    return `Circuit ${this.circuit} is open${why}${later(this.retryAfter)}`
   }
 }
+
+const openings = {
+  failures: "too many failures",
+  slow: "too many slow calls",
+  credential: "the key was refused: check it",
+  quota: "the quota is used up: check plan and billing",
+  unavailable: "the model or the permission to use it is missing",
+  isolated: "isolated by hand"
+} as const
 
 /** Our own limiter refused; the provider was not asked. */
 export class RateLimitExceeded extends Schema.TaggedError<RateLimitExceeded>()("RateLimitExceeded", {

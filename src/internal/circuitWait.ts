@@ -1,0 +1,25 @@
+/** Waiting for the verdict of those who try a circuit. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { Service as Store } from "../CircuitBreakerStore.ts"
+import { Alarm, wheelOf } from "./timer.ts"
+
+/** Until the circuit changes or a place to try it is free; for so many milliseconds at most. */
+export const changed = (store: Store, circuit: string, millis: number): Effect.Effect<void> =>
+  Effect.withFiber((fiber) =>
+    Effect.callback<void>((resume) => {
+      const wheel = wheelOf(fiber)
+      const end = () => {
+        stop()
+        resume(Effect.void)
+      }
+      const alarm = new Alarm(end)
+      const unlisten = store.onChange(circuit, end)
+      const stop = () => {
+        unlisten()
+        wheel.clear(alarm)
+      }
+      wheel.set(alarm, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + millis, fiber)
+      return Effect.sync(stop)
+    })
+  )
