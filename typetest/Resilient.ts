@@ -1,6 +1,9 @@
 /** Compiled by `npm run check`: what the types of the stack promise. */
-import { Config, Layer } from "effect"
+import { Config, type Effect, Layer } from "effect"
 import { expectTypeOf } from "vitest"
+import * as CircuitBreaker from "effect-ballast/CircuitBreaker"
+import type { CircuitBreakerStore } from "effect-ballast/CircuitBreakerStore"
+import type { CircuitOpen } from "effect-ballast/LlmError"
 import type * as LlmProvider from "effect-ballast/LlmProvider"
 import type { QuotaStore } from "effect-ballast/QuotaStore"
 import * as RateLimiter from "effect-ballast/RateLimiter"
@@ -60,4 +63,20 @@ Resilient.layer({ providers: [second], rateLimiter: { requestPerMinute: 60 } })
 // over a layer, the limiter is provided beside the provider
 expectTypeOf(second.pipe(RateLimiter.withRateLimiter({ requestsPerMinute: 60 }))).toEqualTypeOf<
   Layer.Layer<LlmProvider.LlmProvider | RateLimiter.RateLimiter, never, "second-service" | QuotaStore>
+>()
+
+expectTypeOf(
+  Resilient.layer({ providers: [second], circuitBreaker: {}, rateLimiter: { requestsPerMinute: 60 } })
+).toEqualTypeOf<
+  Layer.Layer<
+    LlmProvider.LlmProvider | CircuitBreaker.CircuitBreaker | RateLimiter.RateLimiter,
+    never,
+    "second-service" | CircuitBreakerStore | QuotaStore
+  >
+>()
+
+// any effect behind a circuit may also fail with `CircuitOpen`
+declare const work: Effect.Effect<number, "failed", "needed">
+expectTypeOf(work.pipe(CircuitBreaker.execute("crm"))).toEqualTypeOf<
+  Effect.Effect<number, "failed" | CircuitOpen, "needed" | CircuitBreaker.CircuitBreaker>
 >()
