@@ -2,7 +2,7 @@
  * Measures several ways to do the same thing in one process: every round runs every case once, in random order, and the
  * medians are compared with those of one of them. Absolute times move with the machine; ratios of one run are what counts.
  */
-import { Effect } from "effect"
+import { Context, Effect, Layer, Scope } from "effect"
 
 export interface Case {
   readonly name: string
@@ -28,6 +28,14 @@ export interface Row {
 
 const rounds = 15
 const target = 40 // milliseconds a round of one case takes
+
+/** The service of a layer, which lives as long as the process. */
+export const built = <I, S>(tag: Context.Key<I, S>, layer: Layer.Layer<I>): S =>
+  Effect.runSync(
+    Effect.flatMap(Scope.make(), (scope) =>
+      Effect.map(Layer.buildWithScope(layer, scope), (services) => Context.get(services, tag))
+    )
+  )
 
 /** A case that runs an effect again and again in one fiber. */
 export const inFiber = (name: string, self: Effect.Effect<unknown, unknown>): Case => ({

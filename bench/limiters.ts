@@ -1,20 +1,15 @@
 /** A limiter in this process: not limited, limited, and with a queue. */
 import Bottleneck from "bottleneck"
-import { Context, Effect, Layer, Semaphore } from "effect"
+import { Effect, Layer, Semaphore } from "effect"
 import { RateLimiter as EffectLimiter } from "effect/persistence"
 import pThrottle from "p-throttle"
 import { RateLimiterMemory } from "rate-limiter-flexible"
 import { QuotaStore, RateLimiter } from "../src/index.ts"
-import { awaited, inFiber, type Suite } from "./harness.ts"
+import { awaited, built, inFiber, type Suite } from "./harness.ts"
 
 const keys = Array.from({ length: 10_000 }, (_, i) => `tenant-${i}`)
 let turn = 0
 const nextKey = (): string => keys[(turn = (turn + 1) % keys.length)] ?? ""
-
-const built = <I, S>(tag: Context.Key<I, S>, layer: Layer.Layer<I>): S =>
-  Effect.runSync(
-    Effect.scoped(Effect.map(Layer.build(layer), (services) => Context.get(services as Context.Context<I>, tag)))
-  )
 
 const ballast = (options: RateLimiter.Options): RateLimiter.Service =>
   built(RateLimiter.RateLimiter, RateLimiter.layer(options).pipe(Layer.provide(Layer.fresh(QuotaStore.layerMemory))))

@@ -1,5 +1,6 @@
 /** `npm run bench`: every suite, as Markdown on standard output. A name on the command line runs the suites that have it. */
 import { cpus } from "node:os"
+import { breakerPromiseSuite, breakerSuite, openSuite } from "./breakers.ts"
 import { callSuite } from "./calls.ts"
 import { measure, table } from "./harness.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
@@ -7,7 +8,18 @@ import { retrySuite, stackSuite, timeoutSuite } from "./policies.ts"
 import { redisSuites } from "./redis.ts"
 
 const wanted = (process.argv[2] ?? "").toLowerCase()
-const all = [retrySuite, timeoutSuite, stackSuite, callSuite, acquireSuite, refusalSuite, queueSuite]
+const all = [
+  retrySuite,
+  timeoutSuite,
+  stackSuite,
+  callSuite,
+  acquireSuite,
+  refusalSuite,
+  queueSuite,
+  breakerSuite,
+  breakerPromiseSuite,
+  openSuite
+]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const suites = [...all, ...overRedis].filter(({ name }) => name.toLowerCase().includes(wanted))
 

@@ -103,7 +103,7 @@ export const make = (
     }
     const gate = circuitGate.make(settings)
     return {
-      execute: (key, options) => run(settings, `key:${key}`, options?.classify),
+      execute: (key, options) => run(settings, key, options?.classify),
       state: (of) => store.read(nameOf(of)),
       isolate: (of) => store.isolate(nameOf(of)),
       reset: (of) => {
@@ -141,7 +141,7 @@ const watching = Effect.fnUntraced(function* (store: CircuitBreakerStore.Service
 
 const levels = { closed: 0, halfOpen: 1, open: 2, isolated: 2 } as const
 
-const nameOf = (of: Of): string => ("key" in of ? `key:${of.key}` : circuitGate.endpointOf(of.provider))
+const nameOf = (of: Of): string => ("key" in of ? of.key : circuitGate.endpointOf(of.provider))
 
 /** For `execute`; model calls get theirs from `withCircuitBreaker` or `Resilient`. */
 export const layer = (options?: Options): Layer.Layer<CircuitBreaker, never, CircuitBreakerStore.CircuitBreakerStore> =>

@@ -179,7 +179,7 @@ describe("execute", () => {
       yield* CircuitBreaker.isolate({ key: "a" })
       assert.strictEqual((yield* CircuitBreaker.state({ key: "a" })).state, "isolated")
       yield* Effect.yieldNow
-      assert.deepStrictEqual(seen, ["key:a closed open", "key:a open closed", "key:a closed isolated"])
+      assert.deepStrictEqual(seen, ["a closed open", "a open closed", "a closed isolated"])
     }).pipe(Effect.provide(CircuitBreaker.layer().pipe(Layer.provide(CircuitBreakerStore.layerMemory))))
   )
 })

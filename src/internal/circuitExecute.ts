@@ -15,12 +15,55 @@ export const execute =
   (settings: Settings, circuit: string, classify: Classify) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CircuitOpen, R> =>
     Effect.suspend(() => {
-      const execution = new Execution(settings, circuit, classify, self)
-      // the finalizer first and admission inside of it: the other way round a yield between them would keep a place
-      return Effect.onExitPrimitive(execution.begin, execution.end)
+      const { rules, store } = settings
+      const admitted = onTheSpot(store.admit(circuit, rules))
+      const ticket = admitted !== undefined && Exit.isSuccess(admitted) ? admitted.value : undefined
+      // closed: nothing is held that an interruption between here and there could leak
+      if (ticket !== undefined && isTicket(ticket) && ticket.lease === undefined)
+        return run(settings, circuit, classify, self, ticket)
+      const trying = new Trying(settings, circuit, classify, self)
+      const safely = Effect.onExitPrimitive(trying.begin(), (exit) => trying.end(exit))
+      if (ticket === undefined || !isTicket(ticket))
+        return ticket === undefined ? safely : trying.refuse(ticket, safely)
+      // a place was taken where an interruption could lose it: it is given back, and taken again where none can
+      const back = store.record(circuit, rules, ticket, ignored)
+      return onTheSpot(back) === undefined ? Effect.andThen(back, safely) : safely
     })
 
-class Execution<A, E, R> {
+const run = <A, E, R>(
+  settings: Settings,
+  circuit: string,
+  classify: Classify,
+  self: Effect.Effect<A, E, R>,
+  ticket: Ticket
+): Effect.Effect<A, E, R> => {
+  const startedAt = settings.slowness.latency < Infinity ? settings.now() : 0
+  return Effect.onExitPrimitive(self, (exit) => recorded(settings, circuit, classify, ticket, startedAt, exit))
+}
+
+/** `undefined` when it was done on the spot. */
+const recorded = (
+  settings: Settings,
+  circuit: string,
+  classify: Classify,
+  ticket: Ticket,
+  startedAt: number,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> | undefined => {
+  const { rules, slowness, store } = settings
+  const slow = slowness.latency < Infinity && settings.now() - startedAt > slowness.latency
+  const recording = store.record(circuit, rules, ticket, outcomeOf(exit, classify, slow))
+  return onTheSpot(recording) === undefined ? recording : undefined
+}
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>, classify: Classify, slow: boolean): Outcome => {
+  if (exit._tag === "Success") return slow ? slowly : success
+  const failure = classify === undefined ? undefined : exit.cause.reasons.find(Cause.isFailReason)
+  return { verdict: (failure && classify?.(failure.error)) ?? verdictOf(exit), slow }
+}
+
+/** One call of a circuit that is not simply closed: the finalizer stands first and admission happens inside of it. */
+class Trying<A, E, R> {
   private readonly settings: Settings
   private readonly circuit: string
   private readonly classify: Classify
@@ -35,25 +78,30 @@ class Execution<A, E, R> {
     this.self = self
   }
 
-  readonly begin: Effect.Effect<A, E | CircuitOpen, R> = Effect.suspend(() => {
-    const answer = this.settings.store.admit(this.circuit, this.settings.rules)
-    const exit = onTheSpot(answer)
-    if (exit !== undefined && Exit.isSuccess(exit)) return this.answered(exit.value)
-    const held = Effect.uninterruptible(Effect.map(answer, (answer) => this.hold(answer)))
-    return Effect.flatMap(held, (refusal) => (refusal === undefined ? this.run() : this.refuse(refusal)))
-  })
-
-  readonly end = (exit: Exit.Exit<A, E | CircuitOpen>): Effect.Effect<void> | undefined => {
-    const { ticket } = this
-    if (ticket === undefined) return undefined
-    const { rules, store } = this.settings
-    const recorded = store.record(this.circuit, rules, ticket, this.outcomeOf(exit))
-    return onTheSpot(recorded) === undefined ? recorded : undefined
+  begin(): Effect.Effect<A, E | CircuitOpen, R> {
+    return Effect.suspend(() => {
+      const answer = this.settings.store.admit(this.circuit, this.settings.rules)
+      const exit = onTheSpot(answer)
+      if (exit !== undefined && Exit.isSuccess(exit)) return this.goOn(this.hold(exit.value))
+      const held = Effect.uninterruptible(Effect.map(answer, (answer) => this.hold(answer)))
+      return Effect.flatMap(held, (refusal) => this.goOn(refusal))
+    })
   }
 
-  private answered(answer: Ticket | Refusal): Effect.Effect<A, E | CircuitOpen, R> {
-    const refusal = this.hold(answer)
-    return refusal === undefined ? this.run() : this.refuse(refusal)
+  end(exit: Exit.Exit<A, E | CircuitOpen>): Effect.Effect<void> | undefined {
+    if (this.ticket === undefined) return undefined
+    return recorded(this.settings, this.circuit, this.classify, this.ticket, this.startedAt, exit)
+  }
+
+  /** Fails, or waits and tries `again`. */
+  refuse(refusal: Refusal, again: Effect.Effect<A, E | CircuitOpen, R>): Effect.Effect<A, E | CircuitOpen, R> {
+    const { shadow, store, waits, watch } = this.settings
+    if (shadow) {
+      watch.let()
+      return this.self
+    }
+    if (!refusal.undecided || !waits) return Effect.fail(refused(this.circuit, refusal))
+    return Effect.andThen(changed(store, this.circuit, refusal.retryAfter ?? 0), again)
   }
 
   private hold(answer: Ticket | Refusal): Refusal | undefined {
@@ -62,33 +110,13 @@ class Execution<A, E, R> {
     return undefined
   }
 
-  private run(): Effect.Effect<A, E, R> {
+  private goOn(refusal: Refusal | undefined): Effect.Effect<A, E | CircuitOpen, R> {
+    if (refusal !== undefined) return this.refuse(refusal, this.begin())
     if (this.settings.slowness.latency < Infinity) this.startedAt = this.settings.now()
     return this.self
   }
-
-  private refuse(refusal: Refusal): Effect.Effect<A, E | CircuitOpen, R> {
-    const { shadow, store, waits, watch } = this.settings
-    if (shadow) {
-      watch.let()
-      return this.run()
-    }
-    if (!refusal.undecided || !waits) return Effect.fail(refused(this.circuit.slice("key:".length), refusal))
-    return Effect.andThen(changed(store, this.circuit, refusal.retryAfter ?? 0), this.begin)
-  }
-
-  private outcomeOf(exit: Exit.Exit<A, E | CircuitOpen>): Outcome {
-    const { latency } = this.settings.slowness
-    const slow = latency < Infinity && this.settings.now() - this.startedAt > latency
-    if (exit._tag === "Success") return slow ? slowly : success
-    return { verdict: this.verdictOf(exit), slow }
-  }
-
-  private verdictOf(exit: Exit.Failure<A, E | CircuitOpen>): Verdict {
-    const failure = this.classify === undefined ? undefined : exit.cause.reasons.find(Cause.isFailReason)
-    return (failure && this.classify?.(failure.error)) ?? verdictOf(exit)
-  }
 }
 
+const ignored: Outcome = { verdict: "ignored" }
 const success: Outcome = { verdict: "success" }
 const slowly: Outcome = { verdict: "success", slow: true }

@@ -33,12 +33,14 @@ export interface Watcher {
 
 export const name = "circuitBreaker"
 
-export const endpointOf = (provider: Provider): string => `endpoint:${provider.endpoint}`
-export const credentialOf = (provider: Provider): string => `credential:${provider.credential}`
+/** Beside the names that programs give to circuits of their own. */
+const endpoints = "ballast:endpoint:"
+export const endpointOf = (provider: Provider): string => endpoints + provider.endpoint
+export const credentialOf = (provider: Provider): string => `ballast:credential:${provider.credential}`
 
 /** As errors name it, which must not name a URL. */
 const labelOf = (circuit: string, provider: Provider): string =>
-  circuit.startsWith("endpoint:") ? `${provider.provider}/${provider.model}` : `${provider.provider} credential`
+  circuit.startsWith(endpoints) ? `${provider.provider}/${provider.model}` : `${provider.provider} credential`
 
 export const refused = (circuit: string, { cause, retryAfter }: Refusal): CircuitOpen =>
   bare(CircuitOpen, {
