@@ -1,6 +1,6 @@
 /**
  * The ledger under rate limits and budgets: takes from several quotas at once or from none, and settles to what was
- * really used. All amounts are integers of at least zero.
+ * really used. All amounts are integers, and at least zero unless said otherwise.
  *
  * A lease is what one reservation took. It lives for its ttl unless it is renewed, which the store does by itself for calls
  * that go on. When one expires, a `Concurrency` entry is freed, a `Bucket` and a `Rolling` entry stay taken (they refill),
@@ -50,7 +50,10 @@ export interface Denied {
   readonly _tag: "Denied"
   /** The first entry that did not fit, by its index. */
   readonly entry: number
-  /** When it is worth asking again; absent where only a settle can make room, or where it can never fit. */
+  /**
+   * When it is worth asking again: the longest wait of all entries that do not fit. Absent where only a settle can make room,
+   * and where it can never fit: more than the quota holds, a window that has ended, a lease that is still open.
+   */
   readonly retryAfter?: Duration.Duration | undefined
   readonly remaining: ReadonlyArray<number>
   readonly now: number
@@ -65,8 +68,8 @@ export interface State {
 
 export interface Service {
   /**
-   * Takes every entry or none, in one atomic step. The caller makes the lease id, so that a lost reply can be settled.
-   * Short: a store that does not answer within its timeout fails.
+   * Takes every entry or none, in one atomic step. The caller makes the lease id, so that a lost reply can be settled; one
+   * that is still open is denied. Short: a store that does not answer within its timeout fails.
    */
   readonly reserve: (
     lease: string,
@@ -77,6 +80,11 @@ export interface Service {
    * Replaces what the lease reserved by what was used, entry by entry; the first settle of a lease counts. A late one is
    * booked in the window that admitted the call. One of a lease that is not known leaves a mark, so that a reserve which
    * arrives behind it is refused.
+   *
+   * A bucket gets back no more than was taken of it at any time since the admission: what it has refilled meanwhile is not
+   * given twice, so that it admits no more than its capacity and refill of what was really used. It may give
+   * back less, never more: perhaps nothing where the call lasted longer than half the time that the bucket takes to fill, or
+   * where its refill was changed meanwhile.
    */
   readonly settle: (lease: string, actual: ReadonlyArray<number>) => Effect.Effect<void, StoreUnavailable>
   /**

@@ -49,16 +49,28 @@ const Settle = Schema.Struct({
   lease: upTo(5),
   actual: Schema.Tuple([upTo(9), upTo(9), upTo(9), upTo(9)])
 })
+const Take = Schema.Struct({ op: Schema.Literal("take"), entries: Reserve.fields.entries })
 const Cancel = Schema.Struct({ op: Schema.Literal("cancel"), lease: upTo(5) })
 const Pass = Schema.Struct({
   op: Schema.Literal("pass"),
   millis: Schema.Literals([1, 3, 99, 250, 334, 667, 1000, 2500])
 })
-const Observe = Schema.Struct({ op: Schema.Literal("observe"), left: upTo(10) })
-const Run = Schema.Array(Schema.Union([Reserve, Reserve, Reserve, Settle, Settle, Cancel, Pass, Pass, Observe])).check(
-  Schema.isMinLength(40),
-  Schema.isMaxLength(80)
-)
+const Observe = Schema.Struct({ op: Schema.Literal("observe"), left: Schema.Literals([-3, 0, 1, 2, 4, 9]) })
+const Run = Schema.Array(
+  Schema.Union([Reserve, Reserve, Reserve, Take, Settle, Settle, Cancel, Pass, Pass, Observe])
+).check(Schema.isMinLength(40), Schema.isMaxLength(80))
+
+/** The first millisecond from then on at which something holds that will hold for ever. */
+const first = (holds: (at: number) => boolean, from: number): number => {
+  let [before, after] = [from - 1, from]
+  for (let step = 1; !holds(after); step *= 2) [before, after] = [after, after + step]
+  while (after - before > 1) {
+    const middle = Math.floor((before + after) / 2)
+    if (holds(middle)) after = middle
+    else before = middle
+  }
+  return after
+}
 
 /** What one entry of a reservation took. */
 interface Taken extends QuotaStore.Entry {
@@ -66,23 +78,66 @@ interface Taken extends QuotaStore.Entry {
   readonly at: number
   readonly expiresAt: number
   actual: number | undefined
+  /** Of a bucket. */
+  raise?: Raise
+}
+
+/** Something that raised what is taken of a bucket: an admission, by what of it was used, or a debt. */
+interface Raise {
+  readonly key: string
+  readonly at: number
+  used: number
+  /** Whether somebody was admitted by it. */
+  readonly admitted: boolean
 }
 
 class Model {
   readonly all: Array<Taken> = []
-  /** How much more was taken of a bucket, when; what is given back is negative. */
+  /** How many thousandths more were taken of a bucket, when; what was given back is negative. */
   readonly changes: Array<{ readonly key: string; readonly at: number; readonly delta: number }> = []
+  /** The same history as it would be if all that has settled had used from the start what it used. */
+  readonly raises: Array<Raise> = []
 
   /** In thousandths, which are whole numbers here or fourths of them. */
-  private ofBucket(key: string, refillPerSecond: number, now: number): number {
+  ofBucket(key: string, refillPerSecond: number, now: number): number {
     // the most that has come together since any moment, less what was refilled since then
     let most = 0
     let sum = 0
     for (const { at, delta } of this.changes.filter((change) => change.key === key).toReversed()) {
       sum += delta
-      most = Math.max(most, sum * 1000 - refillPerSecond * (now - at))
+      most = Math.max(most, sum - refillPerSecond * (now - at))
     }
     return most
+  }
+
+  /** What is taken by what was really used, and the least of it since an instant. */
+  really(key: string, refillPerSecond: number, since: number, now: number): { level: number; least: number } {
+    let [level, at, least] = [0, since, Infinity]
+    const passTo = (next: number) => {
+      level = Math.max(0, level - (refillPerSecond * (next - at)) / 1000)
+      at = next
+      if (next > since) least = Math.min(least, level)
+    }
+    const own = this.raises.filter((raise) => raise.key === key)
+    at = own[0]?.at ?? now
+    for (const raise of own) {
+      passTo(raise.at)
+      level += raise.used
+    }
+    passTo(now)
+    return { level, least: Math.min(least, level) }
+  }
+
+  /** The promise of a bucket in its own words, over all intervals. */
+  assertIntervals(key: string, capacity: number, refillPerSecond: number): void {
+    const admitted = this.raises.filter((raise) => raise.key === key && raise.admitted)
+    for (const [i, { at }] of admitted.entries()) {
+      let used = 0
+      for (const last of admitted.slice(i)) {
+        used += last.used
+        assert.isAtMost(used, capacity + (refillPerSecond * (last.at - at)) / 1000 + 1e-3, `of ${key} in an interval`)
+      }
+    }
   }
 
   taken({ key, quota }: Pick<QuotaStore.Entry, "key" | "quota">, now: number): number {
@@ -131,28 +186,39 @@ class Model {
     for (const { key, quota } of tight) {
       const fitsAt = (at: number) =>
         quota._tag === "Window" ? at >= quota.endsAt : this.taken({ key, quota }, at) + sum(key) <= limitOf(quota)
-      while (!fitsAt(at)) at++
+      at = first(fitsAt, at)
     }
     return at
   }
 
   take(taken: Taken): void {
     this.all.push(taken)
-    if (taken.quota._tag === "Bucket") this.changes.push({ key: taken.key, at: taken.at, delta: taken.amount })
+    if (taken.quota._tag !== "Bucket") return
+    this.changes.push({ key: taken.key, at: taken.at, delta: taken.amount * 1000 })
+    taken.raise = { key: taken.key, at: taken.at, used: taken.amount, admitted: true }
+    this.raises.push(taken.raise)
   }
 
-  settle(lease: string, actual: ReadonlyArray<number>, now: number): void {
-    for (const [i, taken] of this.all.filter((one) => one.lease === lease).entries()) {
-      if (taken.actual !== undefined) continue
-      taken.actual = actual[i] ?? taken.amount
-      const delta = taken.actual - taken.amount
-      if (taken.quota._tag === "Bucket") this.change(taken.key, delta, now)
-    }
+  /** Settles one entry; what of a bucket is given back is told with `giveBack`. */
+  settle(taken: Taken, actual: number, now: number): void {
+    taken.actual = actual
+    if (taken.raise === undefined) return
+    taken.raise.used = Math.min(actual, taken.amount)
+    if (actual > taken.amount) this.owe(taken.key, actual - taken.amount, now)
   }
 
-  /** A change that gives back is cut off where nothing is taken; `ofBucket` does that by itself. */
-  change(key: string, delta: number, at: number): void {
-    this.changes.push({ key, at, delta })
+  owe(key: string, amount: number, at: number): void {
+    this.changes.push({ key, at, delta: amount * 1000 })
+    this.raises.push({ key, at, used: amount, admitted: false })
+  }
+
+  giveBack(key: string, thousandths: number, at: number): void {
+    this.changes.push({ key, at, delta: -thousandths })
+  }
+
+  /** Whether something was given back since then. */
+  gaveBack(key: string, since: number): boolean {
+    return this.changes.some((change) => change.key === key && change.at > since && change.delta < 0)
   }
 }
 
@@ -161,6 +227,8 @@ const start = Date.UTC(2026, 10, 24, 12, 0, 0, 1)
 class Trial {
   readonly model = new Model()
   private readonly leases: Array<string> = []
+  /** Buckets that have given back less than was not used, until they are full again. */
+  private readonly inexact = new Set<string>()
   private readonly store: memoryQuotaStore.MemoryQuotaStore
   private readonly renew: boolean
   now = start
@@ -174,6 +242,7 @@ class Trial {
     if (step.op === "pass") return this.pass(step.millis)
     return Effect.sync(() => {
       if (step.op === "reserve") this.reserve(step)
+      else if (step.op === "take") this.take(step)
       else if (step.op === "observe") this.observe({ key: "slow", amount: step.left, quota: bucket(5, 1)() })
       else this.settle(this.leases.at(-1 - step.lease), step.op === "settle" ? step.actual : [0, 0, 0, 0])
     })
@@ -184,18 +253,33 @@ class Trial {
     return TestClock.setTime(this.now)
   }
 
-  private reserve({ entries: drawn, ttl }: typeof Reserve.Type): void {
-    const { model, now } = this
+  private reserve({ entries, ttl }: typeof Reserve.Type): void {
     const lease = `lease ${this.leases.length}`
+    const expiresAt = this.renew ? Infinity : this.now + ttl * 1000
+    const admitted = this.admit(entries, lease, expiresAt, (entries) =>
+      this.store.reserve(lease, entries, Duration.seconds(ttl))
+    )
+    if (admitted) this.leases.push(lease)
+  }
+
+  /** As a reservation that nobody settles, and that holds nothing. */
+  private take({ entries }: typeof Take.Type): void {
+    this.admit(entries, "taken for good", this.now, this.store.take)
+  }
+
+  private admit(
+    drawn: (typeof Reserve.Type)["entries"],
+    lease: string,
+    expiresAt: number,
+    ask: (entries: ReadonlyArray<QuotaStore.Entry>) => Effect.Effect<QuotaStore.Granted | QuotaStore.Denied, unknown>
+  ): boolean {
+    const { model, now } = this
     const entries = drawn.map(({ amount, key }) => ({ key, amount, quota: keys[key]?.(now) ?? assert.fail() }))
     const denied = model.denied(entries, now)
     const retryAt = denied === -1 ? undefined : model.retryAt(entries, now)
-    if (denied === -1) {
-      const expiresAt = this.renew ? Infinity : now + ttl * 1000
+    if (denied === -1)
       for (const entry of entries) model.take({ ...entry, lease, at: now, expiresAt, actual: undefined })
-      this.leases.push(lease)
-    }
-    const answer = succeeded(this.store.reserve(lease, entries, Duration.seconds(ttl)))
+    const answer = succeeded(ask(entries))
     assert.deepStrictEqual(
       { ...answer, ...(answer._tag === "Denied" ? { retryAfter: millis(answer.retryAfter) } : {}) },
       {
@@ -207,6 +291,7 @@ class Trial {
       }
     )
     if (denied === -1 && entries.some(({ key }) => key === "rolling")) this.assertSpan()
+    return denied === -1
   }
 
   private left(entry: Pick<QuotaStore.Entry, "key" | "quota">): number {
@@ -222,13 +307,50 @@ class Trial {
 
   private settle(lease: string | undefined, actual: ReadonlyArray<number>): void {
     if (lease === undefined) return
-    this.model.settle(lease, actual, this.now)
+    const { model, now } = this
+    const open = model.all.filter((one) => one.lease === lease && one.actual === undefined)
+    for (const [i, taken] of open.entries()) {
+      const used = actual[i] ?? taken.amount
+      if (taken.quota._tag === "Bucket" && !this.isExact(taken, used)) this.inexact.add(taken.key)
+      model.settle(taken, used, now)
+    }
     succeeded(this.store.settle(lease, actual))
+    for (const [key, quota] of this.buckets()) {
+      const expected = model.ofBucket(key, quota.refillPerSecond, now)
+      model.giveBack(key, expected - Math.round(this.store.taken(key) * 4000) / 4, now)
+    }
+  }
+
+  /** Whether a settle must give back all that was not used: at once, or when the bucket never held less of it. */
+  private isExact({ amount, at, key, quota }: Taken, used: number): boolean {
+    if (used >= amount || at === this.now) return true
+    if (quota._tag !== "Bucket" || this.inexact.has(key)) return false
+    const epoch = (quota.capacity * 500) / quota.refillPerSecond
+    const { least } = this.model.really(key, quota.refillPerSecond, at - epoch, this.now)
+    return this.now - at < epoch && least >= amount - used && !this.model.gaveBack(key, at - epoch)
+  }
+
+  private buckets(): ReadonlyArray<readonly [string, Extract<QuotaStore.Quota, { readonly _tag: "Bucket" }>]> {
+    return Object.entries(keys).flatMap(([key, quotaAt]) => {
+      const quota = quotaAt(this.now)
+      return quota._tag === "Bucket" ? [[key, quota] as const] : []
+    })
+  }
+
+  /** No bucket has given back too much, and none too little where it can know. */
+  private assertRefunds(): void {
+    for (const [key, { refillPerSecond }] of this.buckets()) {
+      const taken = this.store.taken(key)
+      const { level } = this.model.really(key, refillPerSecond, this.now, this.now)
+      assert.isAtLeast(taken, level - 1e-3, `taken of ${key}`)
+      if (taken === 0) this.inexact.delete(key)
+      if (!this.inexact.has(key)) assert.closeTo(taken, level, 1e-3, `taken of ${key}`)
+    }
   }
 
   private observe(entry: QuotaStore.Entry): void {
     const tooMuch = limitOf(entry.quota) - this.model.taken(entry, this.now) - entry.amount
-    if (tooMuch > 0) this.model.change(entry.key, tooMuch, this.now)
+    if (tooMuch > 0) this.model.owe(entry.key, tooMuch, this.now)
     succeeded(this.store.observe(entry))
   }
 
@@ -247,6 +369,12 @@ class Trial {
       assert.strictEqual(this.model.taken(entry, wholeAt), 0)
       if (wholeAt > this.now) assert.isAbove(this.model.taken(entry, wholeAt - 1), 0)
     }
+    this.assertRefunds()
+  }
+
+  assertIntervals(): void {
+    for (const [key, { capacity, refillPerSecond }] of this.buckets())
+      this.model.assertIntervals(key, capacity, refillPerSecond)
   }
 
   settleAll(): void {
@@ -274,8 +402,10 @@ describe.each([true, false])("the ledger, where leases are renewed: %s", (renew)
           yield* trial.step(step)
           trial.assertEqual()
         }
+        trial.assertIntervals()
         trial.settleAll()
         trial.assertEqual()
+        trial.assertIntervals()
         yield* trial.pass(3_600_000)
         for (const [key, quota] of Object.entries(keys)) {
           const [state] = succeeded(store.read([{ key, quota: quota(trial.now) }]))

@@ -8,6 +8,7 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import type { Service, Snapshot, Transition } from "../CircuitBreakerStore.ts"
 import * as machine from "./circuit.ts"
+import { refresh } from "./circuitWindow.ts"
 
 export const make: Effect.Effect<MemoryCircuits> = Effect.gen(function* () {
   const clock = yield* Clock.Clock
@@ -63,7 +64,7 @@ export class MemoryCircuits implements Service {
 
   readonly record: Service["record"] = (name, rules, ticket, outcome) => {
     const kept = this.circuits.get(name)
-    if (kept === undefined && leavesNoTrace(rules, outcome)) return Exit.void
+    if (kept === undefined && leavesNoTrace(rules, ticket, outcome)) return Exit.void
     const now = this.now()
     const known = kept ?? this.open(name, now)
     known.usedAt = now
@@ -74,7 +75,12 @@ export class MemoryCircuits implements Service {
   }
 
   readonly read: Service["read"] = (name) =>
-    Effect.sync(() => snapshotOf(this.circuits.get(name)?.circuit ?? machine.fresh(this.now())))
+    Effect.sync(() => {
+      const now = this.now()
+      const circuit = this.circuits.get(name)?.circuit ?? machine.fresh(now)
+      refresh(circuit.window, now)
+      return snapshotOf(circuit)
+    })
 
   readonly isolate: Service["isolate"] = (name) => Effect.sync(() => this.force(name, machine.isolate))
 
@@ -129,8 +135,15 @@ export class MemoryCircuits implements Service {
   private changed(name: string, kept: Kept, { from, to }: machine.Change, at: number): void {
     kept.pass = Exit.succeed({ generation: kept.circuit.generation })
     kept.usedAt = at
-    PubSub.publishUnsafe(this.published, { circuit: name, from, to, cause: kept.circuit.cause, at })
+    this.publish({ circuit: name, from, to, cause: kept.circuit.cause, at })
     this.call(name)
+  }
+
+  /** `publishUnsafe` does not slide, but refuses the newest. */
+  private publish(transition: Transition): void {
+    if (PubSub.publishUnsafe(this.published, transition)) return
+    this.published.pubsub.slide()
+    PubSub.publishUnsafe(this.published, transition)
   }
 
   private call(name: string): void {
@@ -142,8 +155,9 @@ export class MemoryCircuits implements Service {
 }
 
 /** A circuit that nothing happened to need not be remembered. */
-const leavesNoTrace = (rules: machine.Rules, { trip, verdict }: machine.Outcome): boolean =>
-  trip === undefined && (verdict === "ignored" || (verdict === "success" && !machine.hasRates(rules)))
+const leavesNoTrace = (rules: machine.Rules, { generation }: machine.Ticket, { trip, verdict }: machine.Outcome) =>
+  generation !== machine.first ||
+  (trip === undefined && (verdict === "ignored" || (verdict === "success" && !machine.hasRates(rules))))
 
 const admitted: Exit.Exit<undefined> = Exit.succeed(undefined)
 

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Denied, Entry, Granted, Quota, Service } from "../QuotaStore.ts"
+import { Accounts } from "./memoryAccounts.ts"
 import * as quotas from "./quotas.ts"
 
 export interface Options {
@@ -20,8 +21,14 @@ export interface Options {
 export const make = (options: Options = {}): Effect.Effect<MemoryQuotaStore> =>
   Effect.map(Clock.Clock, (clock) => new MemoryQuotaStore(clock, options.renew ?? true))
 
+/** One entry of a reservation, and the account it is taken of. */
+interface Item {
+  readonly entry: Entry
+  readonly account: quotas.Account
+}
+
 interface Lease {
-  readonly entries: ReadonlyArray<Entry>
+  readonly items: ReadonlyArray<Item>
   readonly at: number
   /** When it expires; when it has, when it is forgotten. */
   until: number
@@ -53,29 +60,45 @@ export class MemoryQuotaStore implements Service {
     this.renew = renew
   }
 
-  readonly reserve: Service["reserve"] = (lease, entries, ttl) =>
-    onTheSpot(() => {
+  readonly reserve: Service["reserve"] = (lease, entries, ttl) => {
+    try {
       const now = this.now()
-      const { Bucket, Concurrency, Rolling, Window } = this.accounts
-      Bucket.tidy(now)
-      Rolling.tidy(now)
-      Window.tidy(now)
-      Concurrency.tidy(now)
-      return this.take(lease, entries, ttl, now)
-    })
+      return Exit.succeed(this.lend(lease, this.itemsOf(entries, now), ttl, now))
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
 
-  readonly settle: Service["settle"] = (lease, actual) =>
-    onTheSpot(() => {
+  readonly take: Service["take"] = (entries) => {
+    try {
       const now = this.now()
-      const held = this.leases.get(lease)
-      if (held === undefined) return this.mark(lease, now)
+      const entry = entries[0]
+      if (entries.length === 1 && entry?.quota._tag === "Bucket") return Exit.succeed(this.takeOne(entry, now))
+      const items = this.itemsOf(entries, now)
+      const denied = this.ask(items, now)
+      if (denied !== undefined) return Exit.succeed(denied)
+      return Exit.succeed(granted(items, now, false))
+    } catch (defect) {
+      return Exit.die(defect)
+    }
+  }
+
+  readonly settle: Service["settle"] = (lease, actual) => {
+    const now = this.now()
+    const held = this.leases.get(lease)
+    if (held === undefined) this.mark(lease, now)
+    else {
       this.leases.delete(lease)
-      for (const [i, entry] of held.entries.entries()) {
-        if (entry.quota._tag !== "Concurrency")
-          this.correct(entry, quotas.usedOf(actual[i], entry.amount), held.at, now)
-        else if (!held.expired) this.correct(entry, 0, held.at, now)
+      let i = 0
+      for (const item of held.items) {
+        const { amount, quota } = item.entry
+        if (quota._tag !== "Concurrency") this.correct(item, quotas.usedOf(actual[i], amount), held.at, now)
+        else if (!held.expired) this.correct(item, 0, held.at, now)
+        i++
       }
-    })
+    }
+    return Exit.void
+  }
 
   readonly read: Service["read"] = (entries) =>
     onTheSpot(() => {
@@ -90,11 +113,11 @@ export class MemoryQuotaStore implements Service {
   readonly observe: Service["observe"] = (entry) =>
     onTheSpot(() => {
       const now = this.now()
-      quotas.checkAmount(entry.amount)
+      quotas.checkLeft(entry.amount)
       if (entry.quota._tag === "Concurrency") return
-      const account = this.accountOf(entry, now)
+      const account = this.accounts[entry.quota._tag].of(entry, now)
       const tooMuch = quotas.remaining(account) - entry.amount
-      if (tooMuch > 0) quotas.book(account, tooMuch, now, now)
+      if (tooMuch > 0) quotas.take(account, tooMuch, now)
     })
 
   /** How much is remembered, for tests. */
@@ -103,44 +126,78 @@ export class MemoryQuotaStore implements Service {
     return { accounts, leases: this.leases.size, marks: this.marks.size }
   }
 
+  /** What is taken of a bucket at its last use, to the fraction, for tests. */
+  taken(key: string): number {
+    const account = this.accounts.Bucket.get(key)
+    return account === undefined ? 0 : account.taken - account.part
+  }
+
+  /** Before anything is looked up: what nobody uses is dropped. */
   private now(): number {
     const now = this.clock.currentTimeMillisUnsafe()
     if (now >= this.nextExpiry) this.expire(now)
+    const { Bucket, Concurrency, Rolling, Window } = this.accounts
+    if (Bucket.isDue) Bucket.tidy(now)
+    if (Rolling.isDue) Rolling.tidy(now)
+    if (Window.isDue) Window.tidy(now)
+    if (Concurrency.isDue) Concurrency.tidy(now)
     return now
   }
 
-  private accountOf(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
-    return this.accounts[entry.quota._tag].of(entry, now)
+  /** The same as for several, without what only several need. */
+  private takeOne(entry: Entry, now: number): Granted | Denied {
+    quotas.checkAmount(entry.amount)
+    const account = this.accounts.Bucket.of(entry, now)
+    account.asked = entry.amount
+    const over = quotas.isOver(account, now)
+    const retryAfter = over ? quotas.wait(account, now) : undefined
+    account.asked = 0
+    if (over) return refused(0, retryAfter, [quotas.remaining(account)], now)
+    quotas.take(account, entry.amount, now)
+    return { _tag: "Granted", remaining: [quotas.remaining(account)], now }
   }
 
-  private take(lease: string, entries: ReadonlyArray<Entry>, ttl: Duration.Duration, now: number): Granted | Denied {
-    const accounts = entries.map((entry) => {
+  private itemsOf(entries: ReadonlyArray<Entry>, now: number): ReadonlyArray<Item> {
+    const items: Array<Item> = []
+    for (const entry of entries) {
       quotas.checkAmount(entry.amount)
-      return this.accountOf(entry, now)
-    })
-    if (this.leases.has(lease) || (this.marks.get(lease) ?? -Infinity) > now)
-      return { _tag: "Denied", entry: 0, remaining: accounts.map(quotas.remaining), now }
-    const denied = bookAll(accounts, entries, now)
-    if (denied === undefined) {
-      const until = this.renew ? Infinity : now + Duration.toMillis(ttl)
-      this.leases.set(lease, { entries, at: now, until, expired: false })
-      if (until < this.nextExpiry) this.nextExpiry = until
-      return { _tag: "Granted", remaining: accounts.map(quotas.remaining), now }
+      items.push({ entry, account: this.accounts[entry.quota._tag].of(entry, now) })
     }
-    const retryAfter = longestWait(accounts, entries, now)
-    accounts.forEach((account, i) => quotas.book(account, -(entries[i]?.amount ?? 0), now, now))
-    return {
-      _tag: "Denied",
-      entry: denied,
-      ...(retryAfter === undefined ? {} : { retryAfter: Duration.millis(retryAfter) }),
-      remaining: accounts.map(quotas.remaining),
-      now
-    }
+    return items
   }
 
-  private correct(entry: Entry, used: number, admittedAt: number, now: number): void {
-    if (used === entry.amount) return
-    quotas.book(this.accountOf(entry, now), used - entry.amount, admittedAt, now)
+  private lend(lease: string, items: ReadonlyArray<Item>, ttl: Duration.Duration, now: number): Granted | Denied {
+    if (this.leases.has(lease) || (this.marks.size > 0 && (this.marks.get(lease) ?? -Infinity) > now))
+      return refused(0, undefined, remaining(items), now)
+    const denied = this.ask(items, now)
+    if (denied !== undefined) return denied
+    const until = this.renew ? Infinity : now + Duration.toMillis(ttl)
+    this.leases.set(lease, { items, at: now, until, expired: false })
+    if (until < this.nextExpiry) this.nextExpiry = until
+    return granted(items, now, true)
+  }
+
+  /** Leaves what is asked for in the accounts, where all of it fits. */
+  private ask(items: ReadonlyArray<Item>, now: number): Denied | undefined {
+    let denied = -1
+    let i = 0
+    for (const { account, entry } of items) {
+      account.asked += entry.amount
+      if (denied === -1 && quotas.isOver(account, now)) denied = i
+      i++
+    }
+    if (denied === -1) return undefined
+    const retryAfter = longestWait(items, now)
+    for (const { account } of items) account.asked = 0
+    return refused(denied, retryAfter, remaining(items), now)
+  }
+
+  private correct({ account, entry }: Item, used: number, at: number, now: number): void {
+    const { amount } = entry
+    if (used === amount) return
+    const current = account.kept ? account : this.accounts[entry.quota._tag].of(entry, now)
+    if (current === account) quotas.age(account, now)
+    quotas.correct(current, { amount, used, at }, now)
   }
 
   private mark(lease: string, now: number): void {
@@ -158,7 +215,8 @@ export class MemoryQuotaStore implements Service {
       if (lease.until <= now && !lease.expired) {
         lease.expired = true
         lease.until += remembered
-        for (const entry of lease.entries) if (entry.quota._tag === "Concurrency") this.correct(entry, 0, lease.at, now)
+        for (const item of lease.items)
+          if (item.entry.quota._tag === "Concurrency") this.correct(item, 0, lease.at, now)
       }
       if (lease.until <= now) this.leases.delete(name)
       else if (lease.until < this.nextExpiry) this.nextExpiry = lease.until
@@ -174,95 +232,36 @@ const onTheSpot = <A>(act: () => A): Exit.Exit<A> => {
   }
 }
 
-/** Books all entries, whether they fit or not, and gives the index of the first that did not. */
-const bookAll = (
-  accounts: ReadonlyArray<quotas.Account>,
-  entries: ReadonlyArray<Entry>,
-  now: number
-): number | undefined => {
-  let denied: number | undefined
-  accounts.forEach((account, i) => {
-    quotas.book(account, entries[i]?.amount ?? 0, now, now)
-    if (denied === undefined && quotas.isOver(account, now)) denied = i
-  })
-  return denied
+/** Takes what was asked for. */
+const granted = (items: ReadonlyArray<Item>, now: number, holds: boolean): Granted => {
+  for (const { account, entry } of items) {
+    account.asked = 0
+    if (holds || entry.quota._tag !== "Concurrency") quotas.take(account, entry.amount, now)
+  }
+  return { _tag: "Granted", remaining: remaining(items), now }
 }
 
-/** Until every account that is over has room for all that is booked; `undefined` where one of them never will. */
-const longestWait = (
-  accounts: ReadonlyArray<quotas.Account>,
-  entries: ReadonlyArray<Entry>,
+const refused = (
+  entry: number,
+  retryAfter: number | undefined,
+  remaining: ReadonlyArray<number>,
   now: number
-): number | undefined => {
+): Denied =>
+  retryAfter === undefined
+    ? { _tag: "Denied", entry, remaining, now }
+    : { _tag: "Denied", entry, retryAfter: Duration.millis(retryAfter), remaining, now }
+
+const remaining = (items: ReadonlyArray<Item>): ReadonlyArray<number> =>
+  items.map(({ account }) => quotas.remaining(account))
+
+/** Until every account has room for all that is asked of it; `undefined` where one of them never will. */
+const longestWait = (items: ReadonlyArray<Item>, now: number): number | undefined => {
   let longest = 0
-  for (const account of accounts) {
+  for (const { account } of items) {
     if (!quotas.isOver(account, now)) continue
-    const own = entries.reduce((sum, { amount }, i) => (accounts[i] === account ? sum + amount : sum), 0)
-    const wait = quotas.wait(account, own, now)
+    const wait = quotas.wait(account, now)
     if (wait === undefined) return undefined
     longest = Math.max(longest, wait)
   }
   return longest
-}
-
-/** The accounts of one kind. Those with nothing taken are dropped in passing: each use pays for a look at a few others. */
-class Accounts {
-  private readonly map = new Map<string, quotas.Account>()
-  private sweeper = this.map.entries()
-  private due = 0
-
-  get size(): number {
-    return this.map.size
-  }
-
-  of(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
-    const name = quotas.nameOf(entry)
-    const account = this.map.get(name)
-    if (account === undefined) {
-      quotas.checkQuota(entry.quota)
-      const opened = quotas.open(entry.quota, now)
-      this.map.set(name, opened)
-      this.due += newCost
-      return opened
-    }
-    this.due++
-    return aged(account, entry.quota, now)
-  }
-
-  /** The account as it is, or one that is not remembered. */
-  peek(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
-    const account = this.map.get(quotas.nameOf(entry))
-    if (account !== undefined) return aged(account, entry.quota, now)
-    quotas.checkQuota(entry.quota)
-    return quotas.open(entry.quota, now)
-  }
-
-  /** Looks at two accounts for each new one, and at one for every fourth use of an old one. */
-  tidy(now: number): void {
-    if (this.due < sweepAt) return
-    this.due = 0
-    for (let i = 0; i < sweepAt / 4; i++) {
-      const next = this.sweeper.next()
-      if (next.done === true) {
-        this.sweeper = this.map.entries()
-        return
-      }
-      const [name, account] = next.value
-      quotas.age(account, now)
-      if (account.taken === 0) this.map.delete(name)
-    }
-  }
-}
-
-const newCost = 8
-const sweepAt = 64
-
-const aged = (account: quotas.Account, quota: Quota, now: number): quotas.Account => {
-  // time passed under the quota of the last use, the next one may have another limit
-  quotas.age(account, now)
-  if (account.quota !== quota) {
-    quotas.checkQuota(quota)
-    account.quota = quota
-  }
-  return account
 }

@@ -47,6 +47,14 @@ class Kit {
     return Effect.suspend(() => this.raw.reserve(lease, entries, ttl))
   }
 
+  take(...entries: ReadonlyArray<Entry>): Effect.Effect<Granted | Denied, StoreUnavailable> {
+    return Effect.suspend(() => this.raw.take(entries))
+  }
+
+  observe(entry: Entry): Effect.Effect<void, StoreUnavailable> {
+    return Effect.suspend(() => this.raw.observe(entry))
+  }
+
   settle(lease: string, ...actual: ReadonlyArray<number>): Effect.Effect<void, StoreUnavailable> {
     return Effect.suspend(() => this.raw.settle(lease, actual))
   }
@@ -58,15 +66,21 @@ class Kit {
     })
   }
 
-  /** Denied, by the entry with that index, with a wait of so many milliseconds or with none. */
-  denied(lease: string, entries: ReadonlyArray<Entry>, entry: number, wait: number | undefined) {
-    return Effect.map(this.reserve(lease, ...entries), (answer) => {
-      ok(answer._tag === "Denied", `${lease} is denied`)
-      strictEqual(answer.entry, entry)
-      if (wait === undefined) strictEqual(answer.retryAfter, undefined)
-      else near(answer.retryAfter, wait)
+  taken(...entries: ReadonlyArray<Entry>): Effect.Effect<ReadonlyArray<number>, StoreUnavailable> {
+    return Effect.map(this.take(...entries), (answer) => {
+      strictEqual(answer._tag, "Granted")
       return answer.remaining
     })
+  }
+
+  /** Denied, by the entry with that index, with a wait of so many milliseconds or with none. */
+  denied(lease: string, entries: ReadonlyArray<Entry>, entry: number, wait: number | undefined) {
+    return Effect.map(this.reserve(lease, ...entries), (answer) => refused(answer, entry, wait))
+  }
+
+  /** The same for what would be taken for good. */
+  notTaken(entries: ReadonlyArray<Entry>, entry: number, wait: number | undefined) {
+    return Effect.map(this.take(...entries), (answer) => refused(answer, entry, wait))
   }
 
   /** What is left of one quota. */
@@ -88,6 +102,14 @@ class Kit {
   readonly now = Effect.suspend(() => Effect.map(this.raw.reserve("now", [], ttl), ({ now }) => now)).pipe(
     Effect.tap(() => this.settle("now"))
   )
+}
+
+const refused = (answer: Granted | Denied, entry: number, wait: number | undefined) => {
+  ok(answer._tag === "Denied", "it is denied")
+  strictEqual(answer.entry, entry)
+  if (wait === undefined) strictEqual(answer.retryAfter, undefined)
+  else near(answer.retryAfter, wait)
+  return answer.remaining
 }
 
 /** As long as that, less what passed meanwhile. */

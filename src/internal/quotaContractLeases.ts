@@ -28,6 +28,34 @@ export const leases: ReadonlyArray<Case> = [
     yield* store.settle("2", 0)
     strictEqual(yield* store.left(take(0)), 10)
   }),
+  promise("a bucket does not give back what it has refilled meanwhile", function* (store, advance) {
+    const take = of(bucket)
+    yield* store.granted("1", take(6))
+    yield* advance(seconds(40))
+    yield* store.granted("2", take(8))
+    yield* store.settle("1", 0)
+    // only 2 of the 6 had not been refilled when "2" was admitted
+    strictEqual(yield* store.left(take(0)), 2)
+    yield* store.settle("2", 8)
+    yield* store.denied("3", [take(3)], 0, seconds(10))
+  }),
+  promise("a bucket that was never emptied gives back in full what ends in time", function* (store, advance) {
+    const take = of({ ...bucket, capacity: 100 })
+    yield* store.granted("1", take(60))
+    yield* advance(seconds(100))
+    yield* store.granted("2", take(20))
+    yield* advance(seconds(100))
+    yield* store.settle("2", 5)
+    strictEqual(yield* store.left(take(0)), 55)
+  }),
+  promise("a bucket whose refill was changed gives nothing back to those before", function* (store, advance) {
+    const take = of(bucket)
+    yield* store.granted("1", take(6))
+    yield* advance(seconds(1))
+    yield* store.granted("2", of({ ...bucket, refillPerSecond: 0.2 })(1))
+    yield* store.settle("1", 0)
+    strictEqual(yield* store.left(take(0)), 3)
+  }),
   promise("a settle of more than was reserved leaves a debt that time pays", function* (store, advance) {
     for (const [quota, wait] of [
       [bucket, 70],

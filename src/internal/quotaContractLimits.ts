@@ -112,17 +112,58 @@ export const limits: ReadonlyArray<Case> = [
     }
     deepStrictEqual(yield* store.raw.read([]), [])
   }),
-  promise("observing lowers a bucket and never raises it", function* (store) {
+  promise("observing lowers what is left and never raises it", function* (store) {
+    for (const quota of [bucket, rolling, hourFrom(yield* store.now)]) {
+      const take = of(quota)
+      yield* store.observe(take(4))
+      strictEqual(yield* store.left(take(0)), 4)
+      yield* store.observe(take(9))
+      yield* store.observe(take(1000))
+      strictEqual(yield* store.left(take(0)), 4)
+      yield* store.observe(take(0))
+      const answer = yield* store.reserve("1", take(1))
+      strictEqual(answer._tag, "Denied")
+    }
+  }),
+  promise("observing a debt denies everything until time has paid it", function* (store, advance) {
     const take = of(bucket)
-    const observe = (amount: number) => Effect.suspend(() => store.raw.observe(take(amount)))
-    yield* observe(4)
-    strictEqual(yield* store.left(take(0)), 4)
-    yield* observe(9)
-    yield* observe(1000)
-    strictEqual(yield* store.left(take(0)), 4)
-    yield* store.denied("1", [take(5)], 0, seconds(10))
-    yield* observe(0)
-    yield* store.denied("2", [take(1)], 0, seconds(10))
+    yield* store.granted("1", take(3))
+    yield* store.observe(take(-5))
+    strictEqual(yield* store.left(take(0)), -5)
+    yield* store.observe(take(-2))
+    deepStrictEqual(yield* store.denied("2", [take(0)], 0, seconds(50)), [-5])
+    deepStrictEqual(yield* store.denied("3", [take(1)], 0, seconds(60)), [-5])
+    yield* advance(seconds(60))
+    deepStrictEqual(yield* store.granted("4", take(1)), [0])
+  }),
+  promise("observing says nothing of what is held at the same time", function* (store) {
+    yield* store.granted("1", of(concurrency)(1))
+    yield* store.observe(of(concurrency)(-3))
+    strictEqual(yield* store.left(of(concurrency)(0)), 1)
+  }),
+  promise("takes for good every entry or none, without a lease", function* (store, advance) {
+    const window = hourFrom(yield* store.now)
+    const entries = [of(bucket)(4), of(rolling)(4), of(window)(4)]
+    deepStrictEqual(yield* store.taken(...entries), [6, 6, 6])
+    deepStrictEqual(
+      yield* store.notTaken([of(bucket)(1), ...entries, of(window)(3)], 4, seconds(3600)),
+      [6, 6, 6, 6, 6]
+    )
+    deepStrictEqual(yield* store.taken(of(bucket)(6)), [0])
+    deepStrictEqual(yield* store.notTaken([of(bucket)(2)], 0, seconds(20)), [0])
+    deepStrictEqual(yield* store.notTaken([of(bucket)(11)], 0, undefined), [0])
+    yield* advance(seconds(20))
+    deepStrictEqual(yield* store.taken(of(bucket)(1), of(bucket)(1)), [0, 0])
+    deepStrictEqual(yield* store.taken(), [])
+  }),
+  promise("taking for good holds nothing and only asks whether there is room", function* (store) {
+    const held = of(concurrency)
+    deepStrictEqual(yield* store.taken(held(2), of(bucket)(1)), [2, 9])
+    strictEqual(yield* store.left(held(0)), 2)
+    yield* store.granted("1", held(2))
+    deepStrictEqual(yield* store.notTaken([of(bucket)(1), held(1)], 1, undefined), [9, 0])
+    deepStrictEqual(yield* store.taken(held(0), of(bucket)(1)), [0, 8])
+    yield* store.settle("1")
   }),
   promise("any text is a key of its own", function* (store) {
     const keys = ["a", "A", "", " ", "}{x", "{a}", "a:b", "a\n", "\u0000", "é", "e\u0301", "😀", "x".repeat(10_000)]
@@ -162,10 +203,12 @@ export const limits: ReadonlyArray<Case> = [
       const exit = yield* Effect.exit(store.reserve(`${amount}`, of(bucket)(1), of(bucket)(amount)))
       ok(Exit.isFailure(exit) && Exit.hasDies(exit), `${amount} dies`)
     }
+    const exit = yield* Effect.exit(store.take(of(bucket)(1), of(bucket)(-1)))
+    ok(Exit.isFailure(exit) && Exit.hasDies(exit), "taking less than nothing dies")
     strictEqual(yield* store.left(of(bucket)(0)), 10)
   }),
   promise("many at once are admitted to the limit and no further", function* (store) {
-    const hundred: Quota = { ...bucket, capacity: 100 }
+    const hundred: Quota = { ...bucket, capacity: 100, refillPerSecond: 0 }
     const one = (i: number) => store.reserve(`${i}`, of(hundred)(1), of(concurrency, `${i}`)(1))
     const answers = yield* Effect.forEach(Array(300).keys(), one, { concurrency: "unbounded" })
     strictEqual(answers.filter(({ _tag }) => _tag === "Granted").length, 100)

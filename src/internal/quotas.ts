@@ -8,15 +8,35 @@ import * as Duration from "effect/Duration"
 import type { Entry, Quota } from "../QuotaStore.ts"
 import { between, integer } from "./options.ts"
 
-export interface Account {
+/** Its numbers are numbers from the start, or V8 would make a new object for each change of one that is no small integer. */
+export class Account {
   quota: Quota
   /** Above the limit where there is a debt. */
-  taken: number
+  taken = 0
+  /** What those who are being looked at ask for, and is not taken yet. */
+  asked = 0
   /** Of a bucket: until when it was refilled, and what of the next unit it already has. */
-  at: number
-  part: number
+  at = 0.5
+  part = 0.5
+  /** Of a bucket: since when `low` is the least that was ever taken, and the same of the time before. */
+  since = 0.5
+  low = 0.5
+  before = 0.5
+  lowBefore = 0.5
   /** Of a rolling quota: what was taken when, oldest first. */
   readonly slots: Array<Slot>
+  readonly name: string
+  /** False when the store has dropped it, and another may have its name. */
+  kept = true
+
+  constructor(name: string, quota: Quota, now: number) {
+    this.name = name
+    this.quota = quota
+    this.slots = quota._tag === "Rolling" ? [] : none
+    this.part = 0
+    this.at = now
+    restart(this, now, 0)
+  }
 }
 
 interface Slot {
@@ -24,45 +44,120 @@ interface Slot {
   taken: number
 }
 
+type Bucket = Extract<Quota, { readonly _tag: "Bucket" }>
 type Rolling = Extract<Quota, { readonly _tag: "Rolling" }>
+type Window = Extract<Quota, { readonly _tag: "Window" }>
 
 /** Shared by those that have no slots. */
 const none: Array<Slot> = []
 
-export const open = (quota: Quota, now: number): Account => ({
-  quota,
-  taken: 0,
-  at: now,
-  part: 0,
-  slots: quota._tag === "Rolling" ? [] : none
-})
-
 /** What tells the accounts of one kind apart: windows and sub-windows of other lengths never share one. */
 export const nameOf = ({ key, quota }: Pick<Entry, "key" | "quota">): string => {
   if (quota._tag === "Rolling") return `${widthOf(quota)}*${quota.slots}/${key}`
-  return quota._tag === "Window" ? `${quota.startsAt}-${quota.endsAt}/${key}` : key
+  return quota._tag === "Window" ? periodOf(quota) + key : key
+}
+
+/** The windows named last, by their ends: to write two instants costs more than all else. */
+const periods = new Map<number, { readonly startsAt: number; readonly name: string }>()
+const maxPeriods = 100
+
+const periodOf = ({ endsAt, startsAt }: Window): string => {
+  const known = periods.get(endsAt)
+  if (known?.startsAt === startsAt) return known.name
+  const name = `${startsAt}-${endsAt}/`
+  if (periods.size >= maxPeriods) periods.clear()
+  periods.set(endsAt, { startsAt, name })
+  return name
 }
 
 /** Lets time pass until now. A clock that was put back refills nothing, and keeps nobody waiting for longer than before. */
 export const age = (account: Account, now: number): void => {
   const { quota } = account
-  if (quota._tag === "Bucket") refill(account, quota.refillPerSecond, now)
+  if (quota._tag === "Bucket") refill(account, quota, now)
   else if (quota._tag === "Rolling") slide(account, quota, now)
   else if (quota._tag === "Window" && now >= quota.endsAt) account.taken = 0
+}
+
+/** Nothing is taken: it is as good as none. A bucket that time alone has filled is given another second. */
+export const isIdle = (account: Account, now: number): boolean => {
+  const { at, quota, taken } = account
+  if (quota._tag !== "Bucket") age(account, now)
+  else if (taken > 0) return now - at >= minIdle && taken * 1000 <= (now - at) * quota.refillPerSecond
+  return account.taken === 0
+}
+
+const minIdle = 1000
+
+/** From now on it is counted by this quota; the account is aged until now. */
+export const change = (account: Account, quota: Quota, now: number): void => {
+  checkQuota(quota)
+  const old = account.quota
+  account.quota = quota
+  if (quota._tag !== "Bucket" || old._tag !== "Bucket" || quota.refillPerSecond === old.refillPerSecond) return
+  restart(account, now, account.taken - account.part)
+}
+
+const refill = (account: Account, quota: Bucket, now: number): void => {
+  const { at } = account
+  if (now === at) return
+  account.at = now
+  if (now < at) return restart(account, at + 1, 0)
+  lower(account, ((now - at) * quota.refillPerSecond) / 1000, now)
+  const level = account.taken - account.part
+  account.low = Math.min(account.low, level)
+  if ((now - account.since) * quota.refillPerSecond < 500 * quota.capacity) return
+  account.before = account.since
+  account.lowBefore = account.low
+  account.since = now
+  account.low = level
+}
+
+/** Nothing is known of what was taken before an instant: who was admitted earlier gets nothing back. */
+const restart = (account: Account, at: number, level: number): void => {
+  account.before = account.since = at
+  account.low = account.lowBefore = level
 }
 
 /** Parts of a unit by which sums of fractions may miss a whole one. */
 const tolerance = 1e-6
 
-const refill = (account: Account, perSecond: number, now: number): void => {
-  const units = account.part + (Math.max(0, now - account.at) * perSecond) / 1000
+const lower = (account: Account, by: number, now: number): void => {
+  const units = account.part + by
   const whole = Math.floor(units + tolerance)
-  account.at = now
   account.part = units - whole
   account.taken -= whole
   if (account.taken > 0) return
   account.taken = 0
   account.part = 0
+  restart(account, now, 0)
+}
+
+/**
+ * Gives back to a bucket what was reserved and not used, as if it had never been taken: all that was taken since falls by as
+ * much, and nowhere below zero, or the bucket would admit the same refill twice. So it is at most the least that was taken
+ * since the admission. That is not known, but a bound below it: the lows of two epochs, each at least half as long as the
+ * bucket takes to fill, and on top of them what of the reservation itself has not been refilled.
+ */
+const giveBack = (account: Account, { amount, used, at }: Settled, refillPerSecond: number, now: number): void => {
+  const { before, low, lowBefore, since } = account
+  if (at < before) return
+  const own = Math.max(0, amount - (Math.max(0, now - at) * refillPerSecond) / 1000)
+  const least = at < since ? Math.min(low, lowBefore) : low
+  // whoever was admitted as an epoch began is counted in its low
+  const bound = at === since || at === before ? Math.max(least, own) : least + own
+  const refund = Math.min(amount - used, bound)
+  const lowOf = (low: number, start: number) =>
+    at > start ? Math.min(low, bound - refund) : Math.max(low, bound) - refund
+  account.low = lowOf(low, since)
+  if (at < since) account.lowBefore = lowOf(lowBefore, before)
+  lower(account, refund, now)
+}
+
+/** One entry of a reservation that ended, and when it was admitted. */
+export interface Settled {
+  readonly amount: number
+  readonly used: number
+  readonly at: number
 }
 
 /** Of whole milliseconds, so that the slots together are never shorter than the span. */
@@ -88,10 +183,22 @@ const slide = (account: Account, quota: Rolling, now: number): void => {
   if (gone > 0) slots.splice(0, gone)
 }
 
-/** Takes, or gives back where the amount is negative, what was admitted at an instant; the account is aged until now. */
-export const book = (account: Account, amount: number, admittedAt: number, now: number): void => {
-  if (account.quota._tag === "Rolling") bookSlot(account, slotAt(account.quota, Math.min(admittedAt, now)), amount)
-  else account.taken = Math.max(0, account.taken + amount)
+/** Takes what was admitted now; the account is aged until now. */
+export const take = (account: Account, amount: number, now: number): void => {
+  if (account.quota._tag === "Rolling") return bookSlot(account, slotAt(account.quota, now), amount)
+  account.taken += amount
+  // it counts as taken before the epoch that begins now: who is admitted now has it below his own
+  if (now === account.since) account.low += amount
+}
+
+/** Takes more of what was admitted, or gives back; the account is aged until now. */
+export const correct = (account: Account, settled: Settled, now: number): void => {
+  const { quota } = account
+  const more = settled.used - settled.amount
+  if (quota._tag === "Rolling") bookSlot(account, slotAt(quota, Math.min(settled.at, now)), more)
+  else if (more > 0) take(account, more, now)
+  else if (quota._tag === "Bucket") giveBack(account, settled, quota.refillPerSecond, now)
+  else account.taken = Math.max(0, account.taken + more)
 }
 
 /** A slot that no longer counts goes again when the account is aged next. */
@@ -114,20 +221,22 @@ const limitOf = (quota: Quota): number => (quota._tag === "Bucket" ? quota.capac
 /** Negative where there is a debt. */
 export const remaining = (account: Account): number => limitOf(account.quota) - account.taken
 
-/** More is taken than the quota holds, or it is a window that is not now. */
+/** More is taken and asked for than the quota holds, or it is a window that is not now. */
 export const isOver = (account: Account, now: number): boolean => {
-  const { quota } = account
-  return remaining(account) < 0 || (quota._tag === "Window" && (now < quota.startsAt || now >= quota.endsAt))
+  const { asked, quota, taken } = account
+  if (taken + asked > limitOf(quota)) return true
+  return quota._tag === "Window" && (now < quota.startsAt || now >= quota.endsAt)
 }
 
 /**
- * Milliseconds until what was booked fits, `own` of it by who asks; `undefined` where time alone will not help. Waiting for
- * exactly that long is enough.
+ * Milliseconds until what is asked for fits; `undefined` where time alone will not help. Waiting for exactly that long is
+ * enough.
  */
-export const wait = (account: Account, own: number, now: number): number | undefined => {
-  const { quota } = account
-  if (own > limitOf(quota)) return undefined
-  if (quota._tag !== "Window") return until(account, -remaining(account), now)
+export const wait = (account: Account, now: number): number | undefined => {
+  const { asked, quota, taken } = account
+  const limit = limitOf(quota)
+  if (asked > limit) return undefined
+  if (quota._tag !== "Window") return until(account, taken + asked - limit, now)
   if (now >= quota.endsAt) return undefined
   return now < quota.startsAt ? quota.startsAt - now : quota.endsAt - now
 }
@@ -178,6 +287,9 @@ export const checkQuota = (quota: Quota): void => {
 
 /** Throws a `RangeError` for an amount that cannot be reserved. */
 export const checkAmount = (amount: number): number => integer("QuotaStore: amount", amount, 0)
+
+/** Throws a `RangeError` for an amount that cannot be left. */
+export const checkLeft = (amount: number): number => integer("QuotaStore: amount", amount, Number.MIN_SAFE_INTEGER)
 
 /** What a settle says was used of an entry; where it says nothing that can be counted, what was reserved. */
 export const usedOf = (actual: number | undefined, reserved: number): number =>

@@ -2,18 +2,19 @@
  * A quota store in Redis: one script for each operation, and in this process only what it must still tell Redis: which of
  * its leases live on, and what became of those that could not be settled at once.
  */
+import { randomUUID } from "node:crypto"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Redis, RedisError } from "effect/persistence/Redis"
-import type { Entry, Service } from "../QuotaStore.ts"
+import type { Redis } from "effect/persistence/Redis"
+import type { Entry, Service, Shared } from "../QuotaStore.ts"
 import { Background } from "./background.ts"
 import { type Message, Outbox } from "./outbox.ts"
-import { usedOf } from "./quotas.ts"
+import { checkAmount, checkLeft, usedOf } from "./quotas.ts"
 import { StoreUnavailable } from "./reasons.ts"
-import { answerOf, argsOf, type Keys, scripts, statesOf } from "./redisQuotas.ts"
-import * as timer from "./timer.ts"
+import { Commands, type Script } from "./redisCommands.ts"
+import { type Keys, pushEntries, scripts, textOf } from "./redisQuotas.ts"
 
 export interface Settings {
   readonly redis: Redis["Service"]
@@ -46,49 +47,67 @@ interface Held {
   granted: boolean
 }
 
+/** Its arguments without the offset of time, with which those of every script begin. */
 interface Settlement extends Message {
   readonly keys: ReadonlyArray<string>
   readonly args: ReadonlyArray<string>
 }
 
 export class Store implements Service {
+  readonly shared: Shared = { name: "redis", instances: () => this.instances }
   private readonly settings: Settings
-  private readonly evaluate: ReturnType<typeof evaluators>
+  private readonly commands: Commands
+  private readonly id = randomUUID()
   private readonly held = new Map<string, Held>()
   private readonly outbox: Outbox<Settlement>
   private readonly renewals: Background
   private period = Infinity
+  private instances: number | undefined
 
   constructor(settings: Settings, context: Context.Context<never>) {
     this.settings = settings
-    this.evaluate = evaluators(settings.redis)
+    this.commands = new Commands(settings.redis, settings.commandTimeout)
     this.outbox = new Outbox(context, (settlement) => this.tell(settlement))
     const step = Effect.suspend(() => Effect.andThen(Effect.sleep(this.period), this.renew))
     this.renewals = new Background(context, () => this.held.size === 0, step)
   }
 
   readonly reserve: Service["reserve"] = (lease, entries, ttl) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const args = argsOf(entries)
+    Effect.withFiber((fiber) => {
+      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      for (const { amount } of entries) checkAmount(amount)
+      const args: Array<string> = []
+      pushEntries(args, entries)
       const held = this.hold(lease, entries, ttl, now)
       args.push(`${held.ttl}`, `${remembered}`)
-      const asked = this.ask("reserve", this.evaluate.reserve, this.keysOf(entries, held.key), args)
-      return Effect.map(asked, (reply) => {
-        const answer = answerOf(reply)
+      const asked = this.ask("reserve", scripts.reserve, this.keysOf(entries, held.key), args)
+      return Effect.map(asked, (answer) => {
         if (answer._tag === "Granted") held.granted = true
         else if (this.held.get(lease) === held) this.held.delete(lease)
         return answer
       })
     })
 
+  readonly take: Service["take"] = (entries) =>
+    Effect.suspend(() => {
+      for (const { amount } of entries) checkAmount(amount)
+      const entry = entries[0]
+      if (entries.length === 1 && entry?.quota._tag === "Bucket") return this.takeOne(entry)
+      const args: Array<string> = []
+      pushEntries(args, entries)
+      return this.ask("take", scripts.take, this.keysOf(entries), args)
+    })
+
   /** Never fails: what is not answered in time is told again until the lease is forgotten. */
   readonly settle: Service["settle"] = (lease, actual) =>
     Effect.uninterruptible(
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      Effect.withFiber((fiber) => {
+        const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
         const held = this.held.get(lease)
         this.held.delete(lease)
         const { entries, key, until } = held ?? { entries: [], key: this.settings.keys.lease(lease), until: now }
-        const args = argsOf(entries)
+        const args: Array<string> = []
+        pushEntries(args, entries)
         args.push(`${remembered}`, ...entries.map(({ amount }, i) => `${usedOf(actual[i], amount)}`))
         const settlement = { keys: this.keysOf(entries, key), args, until: until + remembered }
         return Effect.catch(this.tell(settlement), () => Effect.sync(() => this.outbox.add(settlement)))
@@ -98,12 +117,21 @@ export class Store implements Service {
   readonly read: Service["read"] = (entries) =>
     Effect.suspend(() => {
       if (entries.length === 0) return Effect.succeed([])
-      const args = argsOf(entries.map(({ quota }) => ({ quota, amount: 0 })))
-      return Effect.map(this.ask("read", this.evaluate.read, this.keysOf(entries), args), statesOf)
+      const args: Array<string> = []
+      pushEntries(
+        args,
+        entries.map(({ quota }) => ({ quota, amount: 0 }))
+      )
+      return this.ask("read", scripts.read, this.keysOf(entries), args)
     })
 
   readonly observe: Service["observe"] = (entry) =>
-    Effect.suspend(() => this.ask("observe", this.evaluate.observe, this.keysOf([entry]), argsOf([entry])))
+    Effect.suspend(() => {
+      checkLeft(entry.amount)
+      const args: Array<string> = []
+      pushEntries(args, [entry])
+      return this.ask("observe", scripts.observe, this.keysOf([entry]), args)
+    })
 
   /** Ends the renewals, and tries for the last time to settle what could not be settled. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => Effect.andThen(this.renewals.close, this.outbox.close))
@@ -142,8 +170,8 @@ export class Store implements Service {
   })
 
   private renewSome(leases: ReadonlyArray<Held>, now: number): Effect.Effect<void, StoreUnavailable> {
-    const keys: Array<string> = []
-    const args: Array<string> = []
+    const keys = [this.settings.keys.instances]
+    const args = [this.id, `${Math.ceil(this.period * 3)}`]
     const add = (key: string, member: string, millis: number) => {
       keys.push(key)
       args.push(member, `${millis}`)
@@ -154,7 +182,8 @@ export class Store implements Service {
         if (entry.quota._tag === "Concurrency")
           add(this.settings.keys.entry(entry), `${entry.amount}:${i + 1}:${key}`, ttl)
     }
-    return Effect.map(this.ask("renew", this.evaluate.renew, keys, args), () => {
+    return Effect.map(this.ask("renew", scripts.renew, keys, args), (instances) => {
+      this.instances = instances
       for (const held of leases) held.until = now + held.ttl
     })
   }
@@ -166,44 +195,29 @@ export class Store implements Service {
   }
 
   private tell({ args, keys }: Settlement): Effect.Effect<void, StoreUnavailable> {
-    return this.ask("settle", this.evaluate.settle, keys, args)
+    return this.ask("settle", scripts.settle, keys, args)
   }
 
-  private ask<A>(operation: string, evaluate: Evaluate<A>, keys: ReadonlyArray<string>, args: ReadonlyArray<string>) {
-    const { commandTimeout, offset } = this.settings
-    return within(commandTimeout, operation, () => evaluate(keys, [`${offset()}`, ...args]))
+  private takeOne(entry: Entry) {
+    const { limit, own1 } = textOf(entry.quota)
+    const key = this.settings.keys.entry(entry)
+    const args = ["1", key, `${this.settings.offset()}`, `${entry.amount}`, limit, own1]
+    return this.commands.run("take", scripts.takeOne, args)
   }
-}
 
-type Evaluate<A> = (keys: ReadonlyArray<string>, args: ReadonlyArray<string>) => Effect.Effect<A, RedisError>
-
-const evaluators = (redis: Redis["Service"]) => ({
-  reserve: redis.eval(scripts.reserve),
-  settle: redis.eval(scripts.settle),
-  renew: redis.eval(scripts.renew),
-  read: redis.eval(scripts.read),
-  observe: redis.eval(scripts.observe)
-})
-
-/** The answer to a command, or `StoreUnavailable` if it does not come in so many milliseconds, whoever may interrupt. */
-const within = <A>(millis: number, operation: string, command: () => Effect.Effect<A, RedisError>) =>
-  Effect.withFiber<A, StoreUnavailable>((fiber) => {
-    const failed = (description: string) => new StoreUnavailable({ store: "redis", operation, description })
-    const at = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + millis
-    const answer = Effect.mapError(command(), ({ cause }) => failed(codeOf(cause)))
-    return timer.endAt(fiber, at, answer, () => failed(`no answer within ${millis} ms`))
-  })
-
-/** Only the code or the kind of what went wrong: messages may hold keys, addresses and passwords. */
-const codeOf = (cause: unknown): string => {
-  if (!(cause instanceof Error)) return "unknown"
-  if ("code" in cause && typeof cause.code === "string") return cause.code
-  return /^[A-Z]{2,}(?= )/.exec(cause.message)?.[0] ?? cause.constructor.name
+  private ask<Reply, A>(
+    operation: string,
+    script: Script<Reply, A>,
+    keys: ReadonlyArray<string>,
+    args: ReadonlyArray<string>
+  ) {
+    return this.commands.run(operation, script, [`${keys.length}`, ...keys, `${this.settings.offset()}`, ...args])
+  }
 }
 
 /** Fails where a full memory evicts any key. Where the server does not tell, nothing is refused. */
 export const checkEviction = (redis: Redis["Service"], millis: number): Effect.Effect<void, StoreUnavailable> => {
-  const info = within(millis, "start", () => redis.send("INFO", "memory"))
+  const info = new Commands(redis, millis).send("start", "INFO", "memory")
   const told = Effect.catchIf(
     info,
     ({ description }) => description === "NOPERM" || description === "ERR",

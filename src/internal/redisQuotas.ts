@@ -1,31 +1,15 @@
 /** Quota entries as Redis sees them: the names of their keys, the arguments of the scripts and their answers. */
 import { createHash } from "node:crypto"
 import * as Duration from "effect/Duration"
-import * as Redis from "effect/persistence/Redis"
 import type { Denied, Entry, Granted, Quota, State } from "../QuotaStore.ts"
 import { observe } from "./lua/observe.ts"
 import { read } from "./lua/read.ts"
 import { renew } from "./lua/renew.ts"
 import { reserve } from "./lua/reserve.ts"
 import { settle } from "./lua/settle.ts"
-import { checkAmount, checkQuota, nameOf, widthOf } from "./quotas.ts"
-
-const script = (lua: string) =>
-  Redis.script((keys: ReadonlyArray<string>, args: ReadonlyArray<string>) => [...keys, ...args], {
-    lua,
-    numberOfKeys: (keys) => keys.length
-  })
-
-/** Bulk strings and integers. */
-type Reply = ReadonlyArray<string | number>
-
-export const scripts = {
-  reserve: script(reserve).withReturnType<Reply>(),
-  settle: script(settle),
-  renew: script(renew),
-  read: script(read).withReturnType<Reply>(),
-  observe: script(observe)
-}
+import { take, takeOne } from "./lua/take.ts"
+import { script } from "./redisCommands.ts"
+import { checkQuota, nameOf, widthOf } from "./quotas.ts"
 
 /** Names keys. All of one group are in one slot of a cluster, whatever they hold: braces of other parts are encoded. */
 export class Keys {
@@ -33,6 +17,11 @@ export class Keys {
 
   constructor(prefix: string, group: string) {
     this.before = `${encode(prefix)}:{${encode(group)}}:`
+  }
+
+  /** The processes that hold leases. */
+  get instances(): string {
+    return `${this.before}instances`
   }
 
   lease(lease: string): string {
@@ -51,19 +40,40 @@ const maxLength = 200
 
 /** Percent-encoded by UTF-16 units, so that texts which are no Unicode have a name of their own, too. */
 const encode = (text: string): string => {
-  const name = text.replace(/[^\w.:~-]/g, (unit) => `%${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  if (text.length <= maxLength && !unusual.test(text)) return text
+  const name = text.replaceAll(everyUnusual, (unit) => `%${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
   return name.length <= maxLength ? name : `#${createHash("sha256").update(name).digest("hex")}`
 }
 
-/** As `lua/accounts.ts` reads them. Throws a `RangeError` for what cannot be counted. */
-export const argsOf = (entries: ReadonlyArray<Pick<Entry, "amount" | "quota">>): Array<string> => {
-  const args = [`${entries.length}`]
+const unusual = /[^\w.:~-]/
+const everyUnusual = /[^\w.:~-]/g
+
+/** As `lua/accounts.ts` reads them, behind what is there. Throws a `RangeError` for what cannot be counted. */
+export const pushEntries = (args: Array<string>, entries: ReadonlyArray<Pick<Entry, "amount" | "quota">>): void => {
+  args.push(`${entries.length}`)
   for (const { amount, quota } of entries) {
-    checkQuota(quota)
-    args.push(kinds[quota._tag], `${checkAmount(amount)}`)
-    for (const number of numbersOf(quota)) args.push(`${number}`)
+    const { limit, own1, own2 } = textOf(quota)
+    args.push(kinds[quota._tag], `${amount}`, limit, own1, own2)
   }
-  return args
+}
+
+interface QuotaText {
+  readonly limit: string
+  readonly own1: string
+  readonly own2: string
+}
+
+/** To write a fraction costs more than all else of a command's arguments. */
+const texts = new WeakMap<Quota, QuotaText>()
+
+export const textOf = (quota: Quota): QuotaText => {
+  const known = texts.get(quota)
+  if (known !== undefined) return known
+  checkQuota(quota)
+  const [limit, own1, own2] = numbersOf(quota)
+  const text = { limit: `${limit}`, own1: `${own1}`, own2: `${own2}` }
+  texts.set(quota, text)
+  return text
 }
 
 const numbersOf = (quota: Quota): readonly [limit: number, own1: number, own2: number] => {
@@ -72,25 +82,38 @@ const numbersOf = (quota: Quota): readonly [limit: number, own1: number, own2: n
   return quota._tag === "Window" ? [quota.limit, quota.startsAt, quota.endsAt] : [quota.limit, 0, 0]
 }
 
-/** The answer of `reserve`. */
-export const answerOf = (reply: Reply): Granted | Denied => {
-  const [granted = 0, entry = 0, retryAfter = -1, now = 0, ...remaining] = reply.map(Number)
-  if (granted === 1) return { _tag: "Granted", remaining, now }
+/** The answer of `reserve` and `take`, all of it integers. */
+const answerOf = (reply: ReadonlyArray<number>): Granted | Denied => {
+  const [entry = 0, now = 0] = reply
+  if (entry < 0) return { _tag: "Granted", remaining: reply.slice(2), now }
+  const retryAfter = reply.at(-1) ?? -1
   return {
     _tag: "Denied",
     entry,
     ...(retryAfter < 0 ? {} : { retryAfter: Duration.millis(retryAfter) }),
-    remaining,
+    remaining: reply.slice(2, -1),
     now
   }
 }
 
 /** The answer of `read`. */
-export const statesOf = (reply: Reply): ReadonlyArray<State> => {
+const statesOf = (reply: ReadonlyArray<number>): ReadonlyArray<State> => {
   const states: Array<State> = []
   for (let i = 0; i < reply.length; i += 2) {
-    const resetAfter = Number(reply[i + 1])
-    states.push({ remaining: Number(reply[i]), resetAfter: Duration.millis(resetAfter < 0 ? Infinity : resetAfter) })
+    const [remaining = 0, resetAfter = 0] = [reply[i], reply[i + 1]]
+    states.push({ remaining, resetAfter: Duration.millis(resetAfter < 0 ? Infinity : resetAfter) })
   }
   return states
+}
+
+const nothing = (): void => {}
+
+export const scripts = {
+  reserve: script(reserve, answerOf),
+  settle: script(settle, nothing),
+  take: script(take, answerOf),
+  takeOne: script(takeOne, answerOf),
+  renew: script(renew, (instances: number) => instances),
+  read: script(read, statesOf),
+  observe: script(observe, nothing)
 }

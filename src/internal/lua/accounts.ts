@@ -3,48 +3,17 @@
  *
  * `ARGV`: milliseconds to add to the server's time (tests let time pass with them), the number of entries, five for each of
  * them (kind, amount, limit and two of its own), and what the script wants itself. `KEYS`: that of each entry, and the
- * lease's. An account that several entries name is opened once. Amounts are integers and are written with `%.0f` (Lua
- * would write 1e+15 otherwise); only what is taken of a bucket has a fraction, and that is written with all its digits.
+ * lease's. An account that several entries name is opened once. Amounts are integers: as members and values they are
+ * written with `%.0f` (Lua would write 1e+15 otherwise). Every function here is made anew for each call of a script, so
+ * there are few.
  */
-export const accounts = `
-local time = redis.call("TIME")
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1])
-local longest = 10 * 365 * 86400000 -- a key lives for ten years at most
-local tolerance = 1e-6 -- parts of a unit by which sums of fractions may miss a whole one
-local int = function(n) return string.format("%.0f", n) end
-local expire = function(key, millis)
-  redis.call("PEXPIRE", key, int(math.max(1, math.min(longest, math.ceil(millis)))))
-end
+import { bucket } from "./bucket.ts"
+import { clock, numbers } from "./clock.ts"
 
--- per kind: open reads an account as it is now; book takes (or gives back) what was admitted at an instant;
--- save writes it; wait says when what is too much is gone, or nil
-local open, book, save, wait = {}, {}, {}, {}
-
--- Bucket: own1 is the refill per second. A clock that was put back refills nothing.
-function open.B(a)
-  local stored = redis.call("HMGET", a.key, "taken", "at")
-  if stored[1] then
-    a.taken = math.max(0, tonumber(stored[1]) - math.max(0, now - tonumber(stored[2])) * a.own1 / 1000)
-  end
-end
-
-function book.B(a, amount)
-  a.taken = math.max(0, a.taken + amount)
-end
-
-function save.B(a)
-  if a.taken < tolerance then return redis.call("DEL", a.key) end
-  redis.call("HSET", a.key, "taken", string.format("%.17g", a.taken), "at", int(now))
-  expire(a.key, a.own1 > 0 and a.taken * 1000 / a.own1 or longest)
-end
-
-function wait.B(a, units)
-  if a.own1 > 0 then return math.ceil((units - tolerance / 2) * 1000 / a.own1) end
-end
-
+const kinds = `
 -- Rolling: own1 is the width of a slot, own2 how many there are; the slot before the oldest of them counts whole.
 -- A slot that lies ahead, since the clock was put back, becomes the current one.
-function open.R(a)
+local openRolling = function(a)
   a.slots, a.changed = {}, {}
   local stored = redis.call("HGETALL", a.key)
   local current = math.floor(now / a.own1)
@@ -63,7 +32,25 @@ function open.R(a)
   end
 end
 
-function book.R(a, amount, at)
+-- Window: own1 is where it begins, own2 where it ends. One that has ended holds nothing.
+-- Concurrency: a sorted set of who holds how much until when, as "amount:entry:lease"; the member "" has the negative sum
+-- as its score, so that what has expired lies between.
+local open = function(a)
+  if a.kind == "B" then
+    openBucket(a)
+  elseif a.kind == "R" then
+    openRolling(a)
+  elseif a.kind == "W" then
+    if now < a.own2 then a.taken = tonumber(redis.call("GET", a.key) or 0) end
+  else
+    a.taken = -tonumber(redis.call("ZSCORE", a.key, "") or 0)
+    for _, member in ipairs(redis.call("ZRANGEBYSCORE", a.key, "(0", now)) do
+      a.taken = a.taken - tonumber(string.match(member, "^%d+"))
+    end
+  end
+end
+
+local bookRolling = function(a, amount, at)
   local slot = math.floor(math.min(at, now) / a.own1)
   if slot < math.floor(now / a.own1) - a.own2 then return end
   local before = a.slots[slot] or 0
@@ -72,7 +59,20 @@ function book.R(a, amount, at)
   a.changed[slot] = true
 end
 
-function save.R(a)
+local take = function(a, amount)
+  if a.kind == "B" then return takeBucket(a, amount) end
+  if a.kind == "R" then return bookRolling(a, amount, now) end
+  a.taken = a.taken + amount
+end
+
+local correct = function(a, amount, used, at)
+  if a.kind == "R" then return bookRolling(a, used - amount, at) end
+  if used >= amount then return take(a, used - amount) end
+  if a.kind == "B" then return giveBack(a, amount, used, at) end
+  a.taken = math.max(0, a.taken - (amount - used))
+end
+
+local saveRolling = function(a)
   for slot in pairs(a.changed) do
     local amount = a.slots[slot] or 0
     if amount > 0 then
@@ -81,10 +81,33 @@ function save.R(a)
       redis.call("HDEL", a.key, int(slot))
     end
   end
-  expire(a.key, a.own1 * (a.own2 + 1))
+  redis.call("PEXPIRE", a.key, life(a.own1 * (a.own2 + 1)))
 end
 
-function wait.R(a, units)
+local save = function(a)
+  if a.kind == "B" then
+    saveBucket(a)
+  elseif a.kind == "R" then
+    saveRolling(a)
+  elseif a.kind == "W" then
+    if now < a.own2 then redis.call("SET", a.key, int(a.taken), "PX", life(a.own2 - now)) end
+  else
+    redis.call("ZREMRANGEBYSCORE", a.key, "(0", now)
+    redis.call("ZADD", a.key, int(-a.taken), "")
+    local last = redis.call("ZREVRANGE", a.key, 0, 0, "WITHSCORES")
+    if last[1] == "" then return redis.call("DEL", a.key) end
+    redis.call("PEXPIRE", a.key, life(tonumber(last[2]) - now))
+  end
+end
+
+-- until so many units are given back, by time alone; nil where they never are
+local wait = function(a, units)
+  if a.kind == "B" then return waitBucket(a, units) end
+  if a.kind == "W" then
+    if now < a.own1 then return a.own1 - now end
+    return now < a.own2 and a.own2 - now or nil
+  end
+  if a.kind == "C" then return nil end
   local slots = {}
   for slot in pairs(a.slots) do slots[#slots + 1] = slot end
   table.sort(slots)
@@ -93,64 +116,30 @@ function wait.R(a, units)
     if units <= 0 then return (slot + a.own2 + 1) * a.own1 - now end
   end
 end
+`
 
--- Window: own1 is where it begins, own2 where it ends. One that has ended holds nothing.
-function open.W(a)
-  if now < a.own2 then a.taken = tonumber(redis.call("GET", a.key) or 0) end
-end
-
-function book.W(a, amount)
-  a.taken = math.max(0, a.taken + amount)
-end
-
-function save.W(a)
-  if now >= a.own2 then return end
-  redis.call("SET", a.key, int(a.taken), "PX", int(math.min(longest, math.ceil(a.own2 - now))))
-end
-
-function wait.W(a)
-  if now < a.own1 then return a.own1 - now end
-  if now < a.own2 then return a.own2 - now end
-end
-
--- Concurrency: a sorted set of who holds how much until when, as "amount:entry:lease"; the member "" has the negative sum
--- as its score, so that what has expired lies between.
-function open.C(a)
-  a.taken = -tonumber(redis.call("ZSCORE", a.key, "") or 0)
-  for _, member in ipairs(redis.call("ZRANGEBYSCORE", a.key, "(0", int(now))) do
-    a.taken = a.taken - tonumber(string.match(member, "^%d+"))
-  end
-end
-
-function book.C(a, amount)
-  a.taken = a.taken + amount
-end
-
-function save.C(a)
-  redis.call("ZREMRANGEBYSCORE", a.key, "(0", int(now))
-  redis.call("ZADD", a.key, int(-a.taken), "")
-  local last = redis.call("ZREVRANGE", a.key, 0, 0, "WITHSCORES")
-  if last[1] == "" then return redis.call("DEL", a.key) end
-  expire(a.key, tonumber(last[2]) - now)
-end
-
-function wait.C() end
-
+const named = `
 local entries, opened, count = {}, {}, tonumber(ARGV[2])
 for i = 1, count do
   local from, key = 5 * i - 2, KEYS[i]
-  local kind = ARGV[from]
-  if not opened[key] then
-    local own1, own2 = tonumber(ARGV[from + 3]), tonumber(ARGV[from + 4])
-    opened[key] = { key = key, kind = kind, taken = 0, own1 = own1, own2 = own2, booked = 0 }
-    opened[key].limit = tonumber(ARGV[from + 2])
-    open[kind](opened[key])
+  local a = opened[key]
+  if not a then
+    a = { key = key, kind = ARGV[from], taken = 0, asked = 0, limit = tonumber(ARGV[from + 2]) }
+    a.own1, a.own2 = tonumber(ARGV[from + 3]), tonumber(ARGV[from + 4])
+    opened[key] = a
+    if not settles then open(a) end
   end
-  entries[i] = { account = opened[key], amount = tonumber(ARGV[from + 1]) }
+  entries[i] = { account = a, amount = tonumber(ARGV[from + 1]) }
 end
 
-local left = function(a) return math.floor(a.limit - a.taken + tolerance) end
-local own = function(i) return ARGV[2 + 5 * count + i] end
+local own = 2 + 5 * count -- before the first argument of the script itself
 local lease = KEYS[count + 1]
 local member = function(i, amount) return int(amount) .. ":" .. i .. ":" .. lease end
 `
+
+/**
+ * `settles`: accounts are opened only where something changes, and a bucket is refilled as who took from it last said, not as
+ * the lease did.
+ */
+export const accounts = (settles = false): string =>
+  `${clock}${numbers}local settles = ${settles}\n${bucket}${kinds}${named}`

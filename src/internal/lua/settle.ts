@@ -2,19 +2,26 @@
 import { accounts } from "./accounts.ts"
 
 /** Of its own: how long that is remembered, and what was used of each entry. */
-export const settle = `${accounts}
+export const settle = `${accounts(true)}
 local at = redis.call("GET", lease)
 -- taken by somebody who knows its entries
 if at and at ~= "settled" and count == 0 then return 0 end
-redis.call("SET", lease, "settled", "PX", own(1))
+redis.call("SET", lease, "settled", "PX", ARGV[own + 1])
 if not at or at == "settled" then return 0 end
 
-for i, entry in ipairs(entries) do
+local account = function(entry)
   local a = entry.account
-  if a.kind ~= "C" then
-    book[a.kind](a, tonumber(own(i + 1)) - entry.amount, tonumber(at))
+  if not a.open then open(a) end
+  a.open = true
+  return a
+end
+
+for i, entry in ipairs(entries) do
+  local used = tonumber(ARGV[own + 1 + i])
+  if entry.account.kind ~= "C" then
+    if used ~= entry.amount then correct(account(entry), entry.amount, used, tonumber(at)) end
   else
-    local name = member(i, entry.amount)
+    local a, name = account(entry), member(i, entry.amount)
     local expires = redis.call("ZSCORE", a.key, name)
     if expires and tonumber(expires) > now then
       redis.call("ZREM", a.key, name)
@@ -22,6 +29,8 @@ for i, entry in ipairs(entries) do
     end
   end
 end
-for _, a in pairs(opened) do save[a.kind](a) end
+for _, a in pairs(opened) do
+  if a.open then save(a) end
+end
 return 1
 `
