@@ -32,26 +32,28 @@ const leaseTtl = Duration.seconds(60)
 /** Waits until there is room and takes it for good. */
 export const acquire = (limiter: Limiter, key: string, input: CostInput): Effect.Effect<void, Refusal> => {
   const cost = costOf(input)
-  const slow = (first?: Granted | Denied) =>
-    Effect.withFiber((fiber) => {
-      const applicant = applying(limiter, fiber, key, cost)
-      let known = first
-      const ask = () => {
-        const asked = known === undefined ? limiter.store.take(applicant.entries) : Effect.succeed(known)
-        known = undefined
-        return asked
-      }
-      return Effect.onExit(admission(limiter, applicant, ask), () => Effect.sync(() => applicant.gone()))
-    })
-  if (cost !== one || limiter.hasScopes || limiter.store.shared !== undefined) return slow()
+  if (cost !== one || limiter.hasScopes || limiter.store.shared !== undefined) return waiting(limiter, key, cost)
   // where nobody waits and the store answers at once, no more than that happens
   return Effect.suspend(() => {
-    if (limiter.lines.size > 0) return slow()
+    if (limiter.lines.size > 0) return waiting(limiter, key, cost)
     const exit = onTheSpot(limiter.store.take(limiter.ownOf(key).ones))
-    if (exit === undefined || Exit.isFailure(exit)) return slow()
-    return exit.value._tag === "Granted" ? Exit.void : slow(exit.value)
+    if (exit === undefined || Exit.isFailure(exit)) return waiting(limiter, key, cost)
+    return exit.value._tag === "Granted" ? Exit.void : waiting(limiter, key, cost, exit.value)
   })
 }
+
+/** `known` is what the store answered already. */
+const waiting = (limiter: Limiter, key: string, cost: Cost, known?: Denied): Effect.Effect<void, Refusal> =>
+  Effect.withFiber((fiber) => {
+    const applicant = applying(limiter, fiber, key, cost)
+    let first = known
+    const ask = () => {
+      const asked = first === undefined ? limiter.store.take(applicant.entries) : Exit.succeed(first)
+      first = undefined
+      return asked
+    }
+    return Effect.onExit(admission(limiter, applicant, ask), () => Effect.sync(() => applicant.gone()))
+  })
 
 /** Takes what there is room for now and nobody waits for, or nothing. */
 export const tryAcquire = (

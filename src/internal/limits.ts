@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import type * as Caller from "../Caller.ts"
 import type { Entry, Quota } from "../QuotaStore.ts"
 import { between, integer, positiveMillis } from "./options.ts"
+import { type Lasting, memo } from "./quotas.ts"
 
 /** What is counted: calls, or tokens of the input, of the output, or of both. */
 export type Count = "requests" | "tokens" | "inputTokens" | "outputTokens"
@@ -195,7 +196,8 @@ export interface Slot {
 export const slotsOf = (limits: ReadonlyArray<Counted>, owner: string, line: number): ReadonlyArray<Slot> =>
   limits.map((limit) => {
     const key = `${owner}|${limit.name}`
-    return { limit, key, line, one: { key, amount: 1, quota: limit.quota, outage: limit.outage } }
+    const one: Lasting = { key, amount: 1, quota: limit.quota, outage: limit.outage, [memo]: undefined }
+    return { limit, key, line, one }
   })
 
 export const entryOf = (slot: Slot, amount: number): Entry =>

@@ -24,7 +24,18 @@ export class Accounts {
     return this.map.get(name)
   }
 
-  of(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
+  of(entry: Pick<Entry, "key" | "quota"> & Partial<quotas.Lasting>, now: number): quotas.Account {
+    const known = entry[quotas.memo]
+    if (known !== undefined && known.kept && known.owner === this) {
+      this.due++
+      return aged(known, entry.quota, now)
+    }
+    const account = this.find(entry, now)
+    if (quotas.memo in entry) entry[quotas.memo] = account
+    return account
+  }
+
+  private find(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
     const name = quotas.nameOf(entry)
     const account = this.map.get(name)
     if (account !== undefined) {
@@ -32,7 +43,7 @@ export class Accounts {
       return aged(account, entry.quota, now)
     }
     quotas.checkQuota(entry.quota)
-    const opened = new quotas.Account(name, entry.quota, now)
+    const opened = new quotas.Account(name, entry.quota, now, this)
     this.map.set(name, opened)
     this.due += newCost
     return opened
@@ -44,7 +55,7 @@ export class Accounts {
     const account = this.map.get(name)
     if (account !== undefined) return aged(account, entry.quota, now)
     quotas.checkQuota(entry.quota)
-    return new quotas.Account(name, entry.quota, now)
+    return new quotas.Account(name, entry.quota, now, this)
   }
 
   /** Looks at two accounts for each new one, and at one for every eighth use of an old one. */

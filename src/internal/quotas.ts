@@ -28,9 +28,12 @@ export class Account {
   readonly name: string
   /** False when the store has dropped it, and another may have its name. */
   kept = true
+  /** What keeps it. */
+  readonly owner: unknown
 
-  constructor(name: string, quota: Quota, now: number) {
+  constructor(name: string, quota: Quota, now: number, owner: unknown) {
     this.name = name
+    this.owner = owner
     this.quota = quota
     this.slots = quota._tag === "Rolling" ? [] : none
     this.part = 0
@@ -50,6 +53,13 @@ type Window = Extract<Quota, { readonly _tag: "Window" }>
 
 /** Shared by those that have no slots. */
 const none: Array<Slot> = []
+
+/** An entry that is used again and again remembers its account, which saves a look at the map of all of them. */
+export interface Lasting extends Entry {
+  [memo]: Account | undefined
+}
+
+export const memo: unique symbol = Symbol("ballast/account")
 
 /** What tells the accounts of one kind apart: windows and sub-windows of other lengths never share one. */
 export const nameOf = ({ key, quota }: Pick<Entry, "key" | "quota">): string => {
