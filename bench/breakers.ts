@@ -4,7 +4,7 @@ import { Effect, Layer } from "effect"
 import { CircuitBreaker as EffectBreaker } from "effect/persistence"
 import Opossum from "opossum"
 import { CircuitBreaker, CircuitBreakerStore } from "../src/index.ts"
-import { awaited, built, inFiber, type Suite } from "./harness.ts"
+import { awaited, built, eachInFiber, inFiber, type Suite } from "./harness.ts"
 
 const ballast = (options?: CircuitBreaker.Options): CircuitBreaker.Service =>
   built(
@@ -31,18 +31,11 @@ export const breakerSuite: Suite = {
   base: "Ballast execute, consecutive failures",
   cases: [
     inFiber("bare call", ok),
-    inFiber(
-      "Ballast execute, consecutive failures",
-      Effect.suspend(() => consecutive.execute("key")(ok))
+    eachInFiber("Ballast execute, consecutive failures", () => consecutive.execute("key")(ok)),
+    eachInFiber("Ballast execute, consecutive failures and a rate over a minute (the default)", () =>
+      sampling.execute("key")(ok)
     ),
-    inFiber(
-      "Ballast execute, consecutive failures and a rate over a minute (the default)",
-      Effect.suspend(() => sampling.execute("key")(ok))
-    ),
-    inFiber(
-      "effect/persistence CircuitBreaker, consecutive failures",
-      Effect.suspend(() => own.execute(ok, { key: "key" }))
-    )
+    eachInFiber("effect/persistence CircuitBreaker, consecutive failures", () => own.execute(ok, { key: "key" }))
   ]
 }
 
@@ -61,10 +54,7 @@ export const breakerPromiseSuite: Suite = {
   cases: [
     awaited("bare promise", answer),
     awaited("bare Effect.promise, runPromise", () => Effect.runPromise(promised)),
-    inFiber(
-      "Ballast execute, in a fiber",
-      Effect.suspend(() => sampling.execute("key")(promised))
-    ),
+    eachInFiber("Ballast execute, in a fiber", () => sampling.execute("key")(promised)),
     awaited("Ballast execute, runPromise", () => Effect.runPromise(sampling.execute("key")(promised))),
     awaited("cockatiel, consecutive failures", () => counting.execute(answer)),
     awaited("cockatiel, a rate over a minute", () => rating.execute(answer)),
@@ -89,7 +79,7 @@ export const openSuite: Suite = {
   name: "An open circuit, refusal, caught",
   base: "Ballast execute, in a fiber",
   cases: [
-    inFiber("Ballast execute, in a fiber", Effect.ignore(Effect.suspend(() => open.execute("key")(ok)))),
+    eachInFiber("Ballast execute, in a fiber", () => Effect.ignore(open.execute("key")(ok))),
     awaited("Ballast execute, runPromise", () => Effect.runPromise(Effect.ignore(open.execute("key")(ok)))),
     inFiber(
       "effect/persistence CircuitBreaker, in a fiber",

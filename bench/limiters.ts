@@ -5,7 +5,7 @@ import { RateLimiter as EffectLimiter } from "effect/persistence"
 import pThrottle from "p-throttle"
 import { RateLimiterMemory } from "rate-limiter-flexible"
 import { QuotaStore, RateLimiter } from "../src/index.ts"
-import { awaited, built, inFiber, type Suite } from "./harness.ts"
+import { awaited, built, eachInFiber, inFiber, type Suite } from "./harness.ts"
 
 const keys = Array.from({ length: 10_000 }, (_, i) => `tenant-${i}`)
 let turn = 0
@@ -27,23 +27,11 @@ export const acquireSuite: Suite = {
   name: "Acquire, not limited, 10,000 keys",
   base: "Ballast acquire",
   cases: [
-    inFiber(
-      "Ballast acquire",
-      Effect.suspend(() => open.acquire(nextKey()))
-    ),
-    inFiber(
-      "Ballast tryAcquire",
-      Effect.suspend(() => open.tryAcquire(nextKey()))
-    ),
-    inFiber(
-      "Ballast withPermits",
-      Effect.suspend(() => open.withPermits({ key: nextKey() })(Effect.void))
-    ),
-    inFiber(
-      "effect/persistence RateLimiter, token bucket",
-      Effect.suspend(() =>
-        openEffect.consume({ key: nextKey(), limit: million, window: "1 minute", algorithm: "token-bucket" })
-      )
+    eachInFiber("Ballast acquire", () => open.acquire(nextKey())),
+    eachInFiber("Ballast tryAcquire", () => open.tryAcquire(nextKey())),
+    eachInFiber("Ballast withPermits", () => open.withPermits({ key: nextKey() })(Effect.void)),
+    eachInFiber("effect/persistence RateLimiter, token bucket", () =>
+      openEffect.consume({ key: nextKey(), limit: million, window: "1 minute", algorithm: "token-bucket" })
     ),
     awaited("rate-limiter-flexible", () => openFlexible.consume(nextKey())),
     awaited("p-throttle (one key)", () => throttled())
@@ -58,7 +46,7 @@ export const refusalSuite: Suite = {
   name: "A refusal, caught",
   base: "Ballast acquire, onLimit: fail",
   cases: [
-    inFiber("Ballast acquire, onLimit: fail", Effect.ignore(Effect.suspend(() => closed.acquire("key")))),
+    eachInFiber("Ballast acquire, onLimit: fail", () => Effect.ignore(closed.acquire("key"))),
     inFiber("Ballast tryAcquire", closed.tryAcquire("key")),
     inFiber(
       "effect/persistence RateLimiter",

@@ -182,10 +182,18 @@ const settingsOf = (options: Options): Settings => {
   }
 }
 
-const watching = (context: Context.Context<never>) => ({
-  waiting: (change: number) => Metrics.rateLimiterQueue.modifyUnsafe(change, context),
-  waited: (millis: number) => Metrics.rateLimiterWait.updateUnsafe(millis / 1000, context),
-  refused: (why: RateLimitExceeded["why"]) =>
-    Metric.withAttributes(Metrics.rateLimiterRefused, { why }).updateUnsafe(1, context),
-  let: (limit: string) => Metric.withAttributes(Metrics.rateLimiterShadow, { limit }).updateUnsafe(1, context)
-})
+const watching = (context: Context.Context<never>) => {
+  const refused = (why: RateLimitExceeded["why"]) => Metric.withAttributes(Metrics.rateLimiterRefused, { why })
+  const whys = {
+    limited: refused("limited"),
+    "queue-full": refused("queue-full"),
+    "wait-too-long": refused("wait-too-long"),
+    "larger-than-limit": refused("larger-than-limit")
+  }
+  return {
+    waiting: (change: number) => Metrics.rateLimiterQueue.modifyUnsafe(change, context),
+    waited: (millis: number) => Metrics.rateLimiterWait.updateUnsafe(millis / 1000, context),
+    refused: (why: RateLimitExceeded["why"]) => whys[why].updateUnsafe(1, context),
+    let: (limit: string) => Metric.withAttributes(Metrics.rateLimiterShadow, { limit }).updateUnsafe(1, context)
+  }
+}

@@ -8,10 +8,12 @@ import type { LlmRequest } from "../LlmRequest.ts"
 import type { Denied, Entry, Service as Store } from "../QuotaStore.ts"
 import type * as Tokens from "../Tokens.ts"
 import { ExpectedOutput } from "./expectedOutput.ts"
-import { amountOf, type Cost, type Counted, type CountedScope, entryOf, type Slot, slotsOf } from "./limits.ts"
+import { amountOf, type Cost, type Counted, type CountedScope, entryOf, keyOf, type Slot, slotsOf } from "./limits.ts"
+import { MemoryQuotaStore } from "./memoryQuotaStore.ts"
 import { Pool } from "./pool.ts"
 import { type Bounds, Lines, refused, Visit } from "./queueing.ts"
 import type { RateLimitExceeded } from "./reasons.ts"
+import type { Account } from "./quotas.ts"
 import { Recent } from "./recent.ts"
 import type { TokenCount } from "./tokenCount.ts"
 
@@ -45,11 +47,6 @@ export interface Plan {
   readonly lines: ReadonlyArray<string>
 }
 
-/** A plan that is the same for all callers, and the entries of what costs one. */
-interface Own extends Plan {
-  readonly ones: ReadonlyArray<Entry>
-}
-
 export class Limiter {
   readonly settings: Settings
   readonly store: Store
@@ -60,7 +57,9 @@ export class Limiter {
   private readonly clock: Clock.Clock
   private readonly pools = new WeakMap<Provider, Pool>()
   private readonly named = new Map<string, Pool>()
-  private readonly keys: Recent<Own>
+  private readonly keys: Recent<Plan>
+  /** What costs one under a key where that is a unit of one bucket in this process. */
+  private readonly units: Units | undefined
   private readonly scoped: ReadonlyArray<Recent<ReadonlyArray<Slot>>>
   private readonly cameAt = new WeakMap<Attempts.Ledger, number>()
   private readonly countsTokens: boolean
@@ -75,9 +74,9 @@ export class Limiter {
     const shared = store.shared !== undefined
     this.lines = new Lines({ maxQueue, maxQueuePerTenant, maxWait, shared, watch: watcher.waiting })
     this.keys = new Recent((key) => {
-      const slots = this.ownSlots(`key:${key}`)
-      return { slots, lines: this.linesOf(`key:${key}`), ones: slots.map(({ one }) => one) }
+      return { slots: this.ownSlots(`key:${key}`), lines: this.linesOf(`key:${key}`) }
     })
+    this.units = scopes.length === 0 ? Units.of(limits, store) : undefined
     this.scoped = scopes.map((scope, i) => new Recent((value) => slotsOf(scope.limits, `scope:${value}`, i)))
     this.countsTokens = [...limits, ...scopes.flatMap((scope) => scope.limits)].some(
       ({ count }) => count !== "requests" && count !== "concurrency"
@@ -98,9 +97,14 @@ export class Limiter {
     return pool
   }
 
-  /** The limits under a key, and what it costs where it costs one, without those of the caller. */
-  ownOf(key: string): Own {
+  /** The limits under a key, without those of the caller. */
+  ownOf(key: string): Plan {
     return this.keys.get(key)
+  }
+
+  /** Takes what costs one if that can be had at once for a look at one bucket; false says nothing. */
+  takesUnit(key: string): boolean {
+    return this.units?.take(key) === true
   }
 
   get hasScopes(): boolean {
@@ -147,6 +151,28 @@ export class Limiter {
   /** Scopes that do not concern a caller have no line. */
   private linesOf(owner: string): ReadonlyArray<string> {
     return [...this.settings.scopes.map(() => ""), owner]
+  }
+}
+
+/** The buckets of one limit, by the keys that callers give. */
+class Units {
+  private readonly store: MemoryQuotaStore
+  private readonly accounts: Recent<Account>
+
+  static of(limits: ReadonlyArray<Counted>, store: Store): Units | undefined {
+    const [only] = limits
+    if (limits.length !== 1 || only?.count !== "requests" || only.quota._tag !== "Bucket") return undefined
+    return store instanceof MemoryQuotaStore ? new Units(store, only) : undefined
+  }
+
+  private constructor(store: MemoryQuotaStore, limit: Counted) {
+    this.store = store
+    this.accounts = new Recent((key) => store.bucket({ key: keyOf(`key:${key}`, limit), quota: limit.quota }))
+  }
+
+  take(key: string): boolean {
+    const account = this.accounts.get(key)
+    return this.store.takeUnit(account.kept ? account : this.accounts.renew(key))
   }
 }
 

@@ -11,7 +11,6 @@ import type { Denied, Entry, Granted, State } from "../QuotaStore.ts"
 import { amountOf, type Cost, entryOf } from "./limits.ts"
 import { Applicant, type Limiter, type Plan } from "./limiter.ts"
 import { integer } from "./options.ts"
-import { onTheSpot } from "./onTheSpot.ts"
 import type { RateLimitExceeded, StoreUnavailable } from "./reasons.ts"
 
 /** A number is so many requests; what is not named costs nothing. */
@@ -32,27 +31,24 @@ const leaseTtl = Duration.seconds(60)
 /** Waits until there is room and takes it for good. */
 export const acquire = (limiter: Limiter, key: string, input: CostInput): Effect.Effect<void, Refusal> => {
   const cost = costOf(input)
-  if (cost !== one || limiter.hasScopes || limiter.store.shared !== undefined) return waiting(limiter, key, cost)
-  // where nobody waits and the store answers at once, no more than that happens
+  if (cost !== one) return waiting(limiter, key, cost)
   return Effect.suspend(() => {
-    if (limiter.lines.size > 0) return waiting(limiter, key, cost)
-    const exit = onTheSpot(limiter.store.take(limiter.ownOf(key).ones))
-    if (exit === undefined || Exit.isFailure(exit)) return waiting(limiter, key, cost)
-    return exit.value._tag === "Granted" ? Exit.void : waiting(limiter, key, cost, exit.value)
+    // where nobody waits and there is room, no more than that happens
+    if (limiter.lines.size === 0 && limiter.takesUnit(key)) return Exit.void
+    return waiting(limiter, key, cost)
   })
 }
 
-/** `known` is what the store answered already. */
-const waiting = (limiter: Limiter, key: string, cost: Cost, known?: Denied): Effect.Effect<void, Refusal> =>
+const waiting = (limiter: Limiter, key: string, cost: Cost): Effect.Effect<void, Refusal> =>
   Effect.withFiber((fiber) => {
     const applicant = applying(limiter, fiber, key, cost)
-    let first = known
-    const ask = () => {
-      const asked = first === undefined ? limiter.store.take(applicant.entries) : Exit.succeed(first)
-      first = undefined
-      return asked
-    }
-    return Effect.onExit(admission(limiter, applicant, ask), () => Effect.sync(() => applicant.gone()))
+    const ask = () => limiter.store.take(applicant.entries)
+    if (limiter.settings.waits)
+      return Effect.ensuring(
+        admission(limiter, applicant, ask),
+        Effect.sync(() => applicant.gone())
+      )
+    return admission(limiter, applicant, ask)
   })
 
 /** Takes what there is room for now and nobody waits for, or nothing. */

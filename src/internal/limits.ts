@@ -3,7 +3,6 @@ import * as Duration from "effect/Duration"
 import type * as Caller from "../Caller.ts"
 import type { Entry, Quota } from "../QuotaStore.ts"
 import { between, integer, positiveMillis } from "./options.ts"
-import { type Lasting, memo } from "./quotas.ts"
 
 /** What is counted: calls, or tokens of the input, of the output, or of both. */
 export type Count = "requests" | "tokens" | "inputTokens" | "outputTokens"
@@ -193,11 +192,13 @@ export interface Slot {
   readonly one: Entry
 }
 
+/** No limit's name has a bar in it that its owner could end in: the last one parts them. */
+export const keyOf = (owner: string, limit: Counted): string => `${owner}|${limit.name}`
+
 export const slotsOf = (limits: ReadonlyArray<Counted>, owner: string, line: number): ReadonlyArray<Slot> =>
   limits.map((limit) => {
-    const key = `${owner}|${limit.name}`
-    const one: Lasting = { key, amount: 1, quota: limit.quota, outage: limit.outage, [memo]: undefined }
-    return { limit, key, line, one }
+    const key = keyOf(owner, limit)
+    return { limit, key, line, one: { key, amount: 1, quota: limit.quota, outage: limit.outage } }
   })
 
 export const entryOf = (slot: Slot, amount: number): Entry =>

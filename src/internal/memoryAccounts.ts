@@ -1,6 +1,7 @@
 /** The accounts of one kind, by their names, as long as anything is taken. */
 import type { Entry, Quota } from "../QuotaStore.ts"
 import * as quotas from "./quotas.ts"
+import { Rows } from "./rows.ts"
 
 /** Uses of old accounts that a new one counts for, and after how many of them some are looked at. */
 const newCost = 16
@@ -9,6 +10,7 @@ const sweepAt = 64
 /** Those with nothing taken are dropped in passing: each use pays for a look at a few others. */
 export class Accounts {
   private readonly map = new Map<string, quotas.Account>()
+  private readonly rows = new Rows()
   private sweeper = this.map.values()
   private due = 0
 
@@ -24,18 +26,7 @@ export class Accounts {
     return this.map.get(name)
   }
 
-  of(entry: Pick<Entry, "key" | "quota"> & Partial<quotas.Lasting>, now: number): quotas.Account {
-    const known = entry[quotas.memo]
-    if (known !== undefined && known.kept && known.owner === this) {
-      this.due++
-      return aged(known, entry.quota, now)
-    }
-    const account = this.find(entry, now)
-    if (quotas.memo in entry) entry[quotas.memo] = account
-    return account
-  }
-
-  private find(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
+  of(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
     const name = quotas.nameOf(entry)
     const account = this.map.get(name)
     if (account !== undefined) {
@@ -43,7 +34,7 @@ export class Accounts {
       return aged(account, entry.quota, now)
     }
     quotas.checkQuota(entry.quota)
-    const opened = new quotas.Account(name, entry.quota, now, this)
+    const opened = new quotas.Account(name, entry.quota, now, this.rows)
     this.map.set(name, opened)
     this.due += newCost
     return opened
@@ -55,7 +46,7 @@ export class Accounts {
     const account = this.map.get(name)
     if (account !== undefined) return aged(account, entry.quota, now)
     quotas.checkQuota(entry.quota)
-    return new quotas.Account(name, entry.quota, now, this)
+    return new quotas.Account(name, entry.quota, now, new Rows(1))
   }
 
   /** Looks at two accounts for each new one, and at one for every eighth use of an old one. */
@@ -65,11 +56,13 @@ export class Accounts {
       const next = this.sweeper.next()
       if (next.done === true) {
         this.sweeper = this.map.values()
+        if (this.rows.isSparse) this.rows.compact(this.map.values(), this.size)
         return
       }
       const account = next.value
       if (!quotas.isIdle(account, now)) continue
       account.kept = false
+      this.rows.close(account.row)
       this.map.delete(account.name)
     }
   }

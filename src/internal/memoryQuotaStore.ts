@@ -83,6 +83,19 @@ export class MemoryQuotaStore implements Service {
     }
   }
 
+  /** The account of a bucket, for who takes of it again and again. */
+  bucket(entry: Pick<Entry, "key" | "quota">): quotas.Account {
+    return this.accounts.Bucket.of(entry, this.now())
+  }
+
+  /** Takes one unit of a bucket if there is one; false also for an account that is not kept any more. */
+  takeUnit(account: quotas.Account): boolean {
+    if (!account.kept) return false
+    const now = this.clock.currentTimeMillisUnsafe()
+    quotas.age(account, now)
+    return quotas.takeIfLeft(account, 1, now) >= 0
+  }
+
   readonly settle: Service["settle"] = (lease, actual) => {
     const now = this.now()
     const held = this.leases.get(lease)
@@ -148,13 +161,12 @@ export class MemoryQuotaStore implements Service {
   private takeOne(entry: Entry, now: number): Granted | Denied {
     quotas.checkAmount(entry.amount)
     const account = this.accounts.Bucket.of(entry, now)
+    const left = quotas.takeIfLeft(account, entry.amount, now)
+    if (left >= 0) return { _tag: "Granted", remaining: [left], now }
     account.asked = entry.amount
-    const over = quotas.isOver(account, now)
-    const retryAfter = over ? quotas.wait(account, now) : undefined
+    const retryAfter = quotas.wait(account, now)
     account.asked = 0
-    if (over) return refused(0, retryAfter, [quotas.remaining(account)], now)
-    quotas.take(account, entry.amount, now)
-    return { _tag: "Granted", remaining: [quotas.remaining(account)], now }
+    return refused(0, retryAfter, [quotas.remaining(account)], now)
   }
 
   private itemsOf(entries: ReadonlyArray<Entry>, now: number): ReadonlyArray<Item> {

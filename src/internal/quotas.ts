@@ -7,38 +7,84 @@
 import * as Duration from "effect/Duration"
 import type { Entry, Quota } from "../QuotaStore.ts"
 import { between, integer } from "./options.ts"
+import type { Rows } from "./rows.ts"
 
-/** Its numbers are numbers from the start, or V8 would make a new object for each change of one that is no small integer. */
+/** What changes with each use lies together in one array: as fields, V8 would keep each number in an object of its own. */
 export class Account {
   quota: Quota
-  /** Above the limit where there is a debt. */
-  taken = 0
-  /** What those who are being looked at ask for, and is not taken yet. */
-  asked = 0
-  /** Of a bucket: until when it was refilled, and what of the next unit it already has. */
-  at = 0.5
-  part = 0.5
-  /** Of a bucket: since when `low` is the least that was ever taken, and the same of the time before. */
-  since = 0.5
-  low = 0.5
-  before = 0.5
-  lowBefore = 0.5
-  /** Of a rolling quota: what was taken when, oldest first. */
-  readonly slots: Array<Slot>
-  readonly name: string
   /** False when the store has dropped it, and another may have its name. */
   kept = true
-  /** What keeps it. */
-  readonly owner: unknown
+  readonly name: string
+  /** Of a rolling quota: what was taken when, oldest first. */
+  readonly slots: Array<Slot>
+  /** Where its numbers begin in those of `rows`. */
+  row: number
+  private readonly rows: Rows
 
-  constructor(name: string, quota: Quota, now: number, owner: unknown) {
+  constructor(name: string, quota: Quota, now: number, rows: Rows) {
     this.name = name
-    this.owner = owner
+    this.rows = rows
+    this.row = rows.open()
     this.quota = quota
     this.slots = quota._tag === "Rolling" ? [] : none
-    this.part = 0
     this.at = now
     restart(this, now, 0)
+  }
+
+  /** Above the limit where there is a debt. */
+  get taken(): number {
+    return this.rows.numbers[this.row]! // a row has eight, always
+  }
+  set taken(value: number) {
+    this.rows.numbers[this.row] = value
+  }
+
+  /** What those who are being looked at ask for, and is not taken yet. */
+  get asked(): number {
+    return this.rows.numbers[this.row + 1]! // as above
+  }
+  set asked(value: number) {
+    this.rows.numbers[this.row + 1] = value
+  }
+
+  /** Of a bucket: until when it was refilled, and what of the next unit it already has. */
+  get at(): number {
+    return this.rows.numbers[this.row + 2]! // as above
+  }
+  set at(value: number) {
+    this.rows.numbers[this.row + 2] = value
+  }
+  get part(): number {
+    return this.rows.numbers[this.row + 3]! // as above
+  }
+  set part(value: number) {
+    this.rows.numbers[this.row + 3] = value
+  }
+
+  /** Of a bucket: since when `low` is the least that was ever taken, and the same of the time before. */
+  get since(): number {
+    return this.rows.numbers[this.row + 4]! // as above
+  }
+  set since(value: number) {
+    this.rows.numbers[this.row + 4] = value
+  }
+  get low(): number {
+    return this.rows.numbers[this.row + 5]! // as above
+  }
+  set low(value: number) {
+    this.rows.numbers[this.row + 5] = value
+  }
+  get before(): number {
+    return this.rows.numbers[this.row + 6]! // as above
+  }
+  set before(value: number) {
+    this.rows.numbers[this.row + 6] = value
+  }
+  get lowBefore(): number {
+    return this.rows.numbers[this.row + 7]! // as above
+  }
+  set lowBefore(value: number) {
+    this.rows.numbers[this.row + 7] = value
   }
 }
 
@@ -53,13 +99,6 @@ type Window = Extract<Quota, { readonly _tag: "Window" }>
 
 /** Shared by those that have no slots. */
 const none: Array<Slot> = []
-
-/** An entry that is used again and again remembers its account, which saves a look at the map of all of them. */
-export interface Lasting extends Entry {
-  [memo]: Account | undefined
-}
-
-export const memo: unique symbol = Symbol("ballast/account")
 
 /** What tells the accounts of one kind apart: windows and sub-windows of other lengths never share one. */
 export const nameOf = ({ key, quota }: Pick<Entry, "key" | "quota">): string => {
@@ -199,6 +238,13 @@ export const take = (account: Account, amount: number, now: number): void => {
   account.taken += amount
   // it counts as taken before the epoch that begins now: who is admitted now has it below his own
   if (now === account.since) account.low += amount
+}
+
+/** Takes of a bucket that is aged until now, and says what is left; takes nothing where that would be negative. */
+export const takeIfLeft = (account: Account, amount: number, now: number): number => {
+  const left = remaining(account) - amount
+  if (left >= 0) take(account, amount, now)
+  return left
 }
 
 /** Takes more of what was admitted, or gives back; the account is aged until now. */

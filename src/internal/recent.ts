@@ -20,6 +20,13 @@ export class Recent<V> {
     return value
   }
 
+  /** Makes it anew. */
+  renew(name: string): V {
+    const value = this.make(name)
+    this.young.set(name, value)
+    return value
+  }
+
   get size(): number {
     return this.young.size + this.old.size
   }

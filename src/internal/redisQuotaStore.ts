@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type { Redis } from "effect/persistence/Redis"
 import type { Entry, Service, Shared } from "../QuotaStore.ts"
 import { Background } from "./background.ts"
+import { Batches } from "./batches.ts"
 import { type Message, Outbox } from "./outbox.ts"
 import { checkAmount, checkLeft, usedOf } from "./quotas.ts"
 import { StoreUnavailable } from "./reasons.ts"
@@ -60,6 +61,7 @@ export class Store implements Service {
   private readonly id = randomUUID()
   private readonly held = new Map<string, Held>()
   private readonly outbox: Outbox<Settlement>
+  private readonly takes = new Batches((entries: ReadonlyArray<Entry>) => this.takeEach(entries))
   private readonly renewals: Background
   private period = Infinity
   private instances: number | undefined
@@ -92,7 +94,10 @@ export class Store implements Service {
     Effect.suspend(() => {
       for (const { amount } of entries) checkAmount(amount)
       const entry = entries[0]
-      if (entries.length === 1 && entry?.quota._tag === "Bucket") return this.takeOne(entry)
+      if (entries.length === 1 && entry?.quota._tag === "Bucket") {
+        textOf(entry.quota) // throws for one that cannot be counted, before it is among others
+        return this.takes.ask(entry)
+      }
       const args: Array<string> = []
       pushEntries(args, entries)
       return this.ask("take", scripts.take, this.keysOf(entries), args)
@@ -198,11 +203,14 @@ export class Store implements Service {
     return this.ask("settle", scripts.settle, keys, args)
   }
 
-  private takeOne(entry: Entry) {
-    const { limit, own1 } = textOf(entry.quota)
-    const key = this.settings.keys.entry(entry)
-    const args = ["1", key, `${this.settings.offset()}`, `${entry.amount}`, limit, own1]
-    return this.commands.run("take", scripts.takeOne, args)
+  private takeEach(entries: ReadonlyArray<Entry>) {
+    const keys = this.keysOf(entries)
+    const args = [`${keys.length}`, ...keys, `${this.settings.offset()}`]
+    for (const { amount, quota } of entries) {
+      const { limit, own1 } = textOf(quota)
+      args.push(`${amount}`, limit, own1)
+    }
+    return this.commands.run("take", scripts.takeEach, args)
   }
 
   private ask<Reply, A>(

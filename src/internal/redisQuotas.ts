@@ -7,7 +7,7 @@ import { read } from "./lua/read.ts"
 import { renew } from "./lua/renew.ts"
 import { reserve } from "./lua/reserve.ts"
 import { settle } from "./lua/settle.ts"
-import { take, takeOne } from "./lua/take.ts"
+import { take, takeEach } from "./lua/take.ts"
 import { script } from "./redisCommands.ts"
 import { checkQuota, nameOf, widthOf } from "./quotas.ts"
 
@@ -96,6 +96,19 @@ const answerOf = (reply: ReadonlyArray<number>): Granted | Denied => {
   }
 }
 
+/** The answers of `takeEach`. */
+const answersOf = ([now = 0, ...reply]: ReadonlyArray<number>): ReadonlyArray<Granted | Denied> => {
+  const answers: Array<Granted | Denied> = []
+  for (let i = 0; i < reply.length; i += 2) {
+    const [left = 0, millis = 0] = [reply[i], reply[i + 1]]
+    const remaining = [left]
+    if (millis === 0) answers.push({ _tag: "Granted", remaining, now })
+    else if (millis < 0) answers.push({ _tag: "Denied", entry: 0, remaining, now })
+    else answers.push({ _tag: "Denied", entry: 0, retryAfter: Duration.millis(millis), remaining, now })
+  }
+  return answers
+}
+
 /** The answer of `read`. */
 const statesOf = (reply: ReadonlyArray<number>): ReadonlyArray<State> => {
   const states: Array<State> = []
@@ -112,7 +125,7 @@ export const scripts = {
   reserve: script(reserve, answerOf),
   settle: script(settle, nothing),
   take: script(take, answerOf),
-  takeOne: script(takeOne, answerOf),
+  takeEach: script(takeEach, answersOf),
   renew: script(renew, (instances: number) => instances),
   read: script(read, statesOf),
   observe: script(observe, nothing)

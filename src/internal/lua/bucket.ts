@@ -41,8 +41,8 @@ if ${a}taken < tolerance then
   redis.call("DEL", ${a}key)
 else
   local state = struct.pack("<ddddddd", ${a}taken, now, ${a}rate, ${a}since, ${a}low, ${a}before, ${a}lowBefore)
-  local millis = ${a}rate > 0 and ${a}taken * 1000 / ${a}rate or longest
-  redis.call("SET", ${a}key, state, "PX", math.min(longest, math.ceil(millis)))
+  local life = ${a}rate > 0 and ${a}taken * 1000 / ${a}rate or longest
+  redis.call("SET", ${a}key, state, "PX", math.min(longest, math.ceil(life)))
 end
 `
 
@@ -50,22 +50,32 @@ const constants = `
 local tolerance = 1e-6 -- parts of a unit by which sums of fractions may miss a whole one
 `
 
-/** For one bucket. `ARGV`: milliseconds to add to the time, the amount, the capacity, the refill per second. */
-export const oneBucket = `${constants}
+/**
+ * For one bucket after the other, each for itself. `ARGV`: milliseconds to add to the time, and for each key the amount, the
+ * capacity and the refill per second. Answers the time, and for each key what is left and how long to wait: 0 where it was
+ * taken, -1 where time will not help.
+ */
+export const eachBucket = `${constants}
 local settles = false
-local key, amount, limit, own1 = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local taken, rate, since, low, before, lowBefore
-${opened("")}
-if taken + amount > limit + tolerance then
-  local millis = -1
-  if amount <= limit and own1 > 0 then
-    millis = math.min(9e15, math.ceil((taken + amount - limit - tolerance / 2) * 1000 / own1))
+local answer = { now }
+for i, key in ipairs(KEYS) do
+  local amount, limit, own1 = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+  local taken, rate, since, low, before, lowBefore
+  ${opened("")}
+  local millis = 0
+  if taken + amount <= limit + tolerance then
+    ${taken("")}
+    ${saved("")}
+  else
+    millis = -1
+    if amount <= limit and own1 > 0 then
+      millis = math.max(1, math.min(9e15, math.ceil((taken + amount - limit - tolerance / 2) * 1000 / own1)))
+    end
   end
-  return { 0, now, math.floor(limit - taken + tolerance), millis }
+  answer[2 * i] = math.floor(limit - taken + tolerance)
+  answer[2 * i + 1] = millis
 end
-${taken("")}
-${saved("")}
-return { -1, now, math.floor(limit - taken + tolerance) }
+return answer
 `
 
 export const bucket = `${constants}

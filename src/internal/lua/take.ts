@@ -1,7 +1,7 @@
 /** Takes every entry or none, for good; of what is held at the same time nothing, it is only asked for room. */
 import { accounts } from "./accounts.ts"
 import { admission, answers } from "./admission.ts"
-import { oneBucket } from "./bucket.ts"
+import { eachBucket } from "./bucket.ts"
 import { clock } from "./clock.ts"
 
 export const take = `${accounts()}
@@ -17,7 +17,7 @@ end
 return answer(-1)
 `
 
-/** The same for one bucket, without what only several entries need. */
-export const takeOne = `${clock}
-${oneBucket}
+/** The same for many who each take of one bucket, without what only several entries need. */
+export const takeEach = `${clock}
+${eachBucket}
 `
