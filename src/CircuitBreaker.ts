@@ -9,9 +9,9 @@
  * tried a circuit frees its place.
  */
 import * as Clock from "effect/Clock"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
@@ -118,7 +118,7 @@ export const make = (
 
 /** Shows the circuits of providers as metrics; those of other keys may be too many. */
 const watching = Effect.fnUntraced(function* (store: CircuitBreakerStore.Service) {
-  const context = yield* Effect.context<never>()
+  const context = yield* Effect.context()
   const providers = new Map<string, { readonly provider: string; readonly model: string }>()
   const show = ({ circuit, to }: Pick<CircuitBreakerStore.Transition, "circuit" | "to">) => {
     const labels = providers.get(circuit)

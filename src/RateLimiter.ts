@@ -11,7 +11,7 @@
  * its share of them.
  */
 import * as Clock from "effect/Clock"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -95,7 +95,7 @@ export const make = (options: Options): Effect.Effect<Service, never, QuotaStore
   const settings = settingsOf(options)
   return Effect.gen(function* () {
     const store = localShare.over(yield* QuotaStore.QuotaStore)
-    const context = yield* Effect.context<never>()
+    const context = yield* Effect.context()
     const watcher = watching(context)
     const limiter = new Limiter(settings, store, yield* Tokens, yield* Clock.Clock, watcher)
     return {

@@ -35,7 +35,7 @@ const answering = (headers: Record<string, string>): TestProvider.Step => [
     reason: "stop",
     usage: usage(input, 5),
     // only the headers are read
-    response: { status: 200, headers } as never
+    response: { status: 200, headers }
   }
 ]
 

@@ -5,7 +5,17 @@ import { assert, describe, it } from "@effect/vitest"
 const src = new URL("../src/", import.meta.url)
 
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
-  ["LlmRequest", "LlmResponse", "LlmError", "Caller", "Deadline", "Attempts", "QuotaStore", "CircuitBreakerStore", "Metrics"],
+  [
+    "LlmRequest",
+    "LlmResponse",
+    "LlmError",
+    "Caller",
+    "Deadline",
+    "Attempts",
+    "QuotaStore",
+    "CircuitBreakerStore",
+    "Metrics"
+  ],
   ["LlmProvider", "Tokens"],
   ["Gate"],
   ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker"],

@@ -109,14 +109,18 @@ export const isUnused = (circuit: Circuit): boolean =>
 
 /** Why a call would be refused now; takes nothing. */
 export const peek = (circuit: Circuit, rules: Rules, now: number): Refusal | undefined => {
-  const { cause, leases, state, until } = circuit
+  const { cause, leases, since, state, until } = circuit
   if (state === "closed") return undefined
   if (state === "isolated") return { cause, retryAfter: undefined, undecided: false }
-  if (state === "open") return now < until ? { cause, retryAfter: until - now, undecided: false } : undefined
-  const running = leases.filter((lease) => lease[1] > now)
+  if (state === "open")
+    return lasts(since, until, now) ? { cause, retryAfter: until - now, undecided: false } : undefined
+  const running = leases.filter((lease) => lasts(lease[1] - rules.probeLease, lease[1], now))
   if (running.length < rules.probes) return undefined
   return { cause, retryAfter: Math.min(...running.map((lease) => lease[1])) - now, undecided: true }
 }
+
+/** A clock that was put back ends what it would make longer. */
+const lasts = (since: number, until: number, now: number): boolean => since <= now && now < until
 
 /** Lets a call go, as one that tries where the circuit is to be tried, or refuses it. */
 export const admit = (circuit: Circuit, rules: Rules, now: number, chance: Chance): Ticket | Refusal => {
@@ -124,7 +128,7 @@ export const admit = (circuit: Circuit, rules: Rules, now: number, chance: Chanc
   const refusal = peek(circuit, rules, now)
   if (refusal !== undefined) return refusal
   if (circuit.state === "open") enter(circuit, "halfOpen", now, chance)
-  circuit.leases = circuit.leases.filter((lease) => lease[1] > now)
+  circuit.leases = circuit.leases.filter((lease) => lasts(lease[1] - rules.probeLease, lease[1], now))
   const lease = name(chance)
   circuit.leases.push([lease, now + rules.probeLease])
   return { generation: circuit.generation, lease }
@@ -132,7 +136,7 @@ export const admit = (circuit: Circuit, rules: Rules, now: number, chance: Chanc
 
 /** Right after it closed, only some go, so that what has just recovered is not run over. */
 const ramping = ({ openings, since }: Circuit, { ramp }: Rules, now: number, chance: Chance): Refusal | undefined => {
-  if (ramp === 0 || openings === 0 || now - since >= ramp) return undefined
+  if (openings === 0 || !lasts(since, since + ramp, now)) return undefined
   const share = Math.max(0.1, (now - since) / ramp)
   return chance.random() < share ? undefined : { cause: undefined, retryAfter: undefined, undecided: false }
 }

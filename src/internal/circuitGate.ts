@@ -26,12 +26,12 @@ export interface Settings {
   readonly watch: Watcher
 }
 
-export interface Watcher {
+interface Watcher {
   readonly provider: (circuit: string, provider: Provider) => void
   readonly let: () => void
 }
 
-export const name = "circuitBreaker"
+const name = "circuitBreaker"
 
 /** Beside the names that programs give to circuits of their own. */
 const endpoints = "ballast:endpoint:"

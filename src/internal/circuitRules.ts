@@ -75,7 +75,7 @@ export const parse = (options: RuleOptions): { readonly slow: Slowness; readonly
     probes: integer(`${owner}probes`, options.probes ?? 1, 1),
     successes: integer(`${owner}successes`, options.successes ?? 1, 1),
     probeLease: finite("probeLease", options.probeLease ?? "5 minutes"),
-    ramp: millis(`${owner}ramp`, options.ramp ?? 0)
+    ramp: bounded("ramp", millis(`${owner}ramp`, options.ramp ?? 0))
   }
   if (fixed.window._tag === "calls" && fixed.window.size < fixed.minimumCalls) {
     throw new RangeError(`${owner}window.calls must be at least minimumCalls (${fixed.minimumCalls})`)
@@ -84,8 +84,9 @@ export const parse = (options: RuleOptions): { readonly slow: Slowness; readonly
   return { slow: slownessOf(slowCalls), rules: Effect.map(openFor, (openFor) => ({ ...fixed, openFor })) }
 }
 
-const finite = (field: string, input: Duration.Input): number => {
-  const value = positiveMillis(owner + field, input)
+const finite = (field: string, input: Duration.Input): number => bounded(field, positiveMillis(owner + field, input))
+
+const bounded = (field: string, value: number): number => {
   if (Number.isFinite(value)) return value
   throw new RangeError(`${owner}${field} must be finite`)
 }
@@ -123,7 +124,9 @@ const opening = (
   openFor: NonNullable<RuleOptions["openFor"]>,
   longest: number
 ): Effect.Effect<ReadonlyArray<number>> => {
-  if (!Schedule.isSchedule(openFor)) return Effect.succeed([positiveMillis(`${owner}openFor`, openFor)])
+  if (!Schedule.isSchedule(openFor)) {
+    return Effect.succeed([Math.min(longest, positiveMillis(`${owner}openFor`, openFor))])
+  }
   return Effect.gen(function* () {
     const step = yield* Schedule.toStep(openFor)
     const delays: Array<number> = []

@@ -69,7 +69,7 @@ const ofError = (
       }
     case "credential":
       return { endpoint: ignored, credential: { verdict: "failure", trip: lockOf(error, locks, now) } }
-    case "ignored":
+    default:
       return nothing
   }
 }

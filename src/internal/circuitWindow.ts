@@ -6,6 +6,8 @@ export type WindowRule =
   | { readonly _tag: "time"; readonly span: number }
 
 export interface Window {
+  /** That of the calls it holds. */
+  rule?: WindowRule
   calls: number
   failures: number
   slow: number
@@ -22,8 +24,9 @@ const wasSlow = 2
 
 export const empty = (): Window => ({ calls: 0, failures: 0, slow: 0, ring: [], at: 0 })
 
-/** Counts one call. */
+/** Counts one call. By another rule than those before, as after a change of options, it is the first one. */
 export const count = (window: Window, rule: WindowRule, now: number, failure: boolean, slow: boolean): void => {
+  if (!isSame(window.rule, rule)) Object.assign(window, empty(), { rule })
   if (rule._tag === "calls") countCall(window, rule.size, (failure ? failed : 0) + (slow ? wasSlow : 0))
   else {
     slide(window, rule.span, now)
@@ -37,6 +40,13 @@ export const count = (window: Window, rule: WindowRule, now: number, failure: bo
   if (slow) window.slow++
 }
 
+const isSame = (one: WindowRule | undefined, other: WindowRule): boolean => {
+  if (one === undefined) return false
+  return one._tag === "calls"
+    ? other._tag === "calls" && one.size === other.size
+    : other._tag === "time" && one.span === other.span
+}
+
 const countCall = (window: Window, size: number, call: number): void => {
   const before = window.ring[window.at]
   if (before !== undefined) {
@@ -48,15 +58,20 @@ const countCall = (window: Window, size: number, call: number): void => {
   window.at = (window.at + 1) % size
 }
 
-/** Forgets what is past. A clock that was put back forgets nothing. */
-export const slide = (window: Window, span: number, now: number): void => {
+/** Forgets what is past. */
+export const refresh = (window: Window, now: number): void => {
+  if (window.rule?._tag === "time") slide(window, window.rule.span, now)
+}
+
+/** A clock that was put back forgets nothing, unless by more than the span: then all of it, which would stay too long. */
+const slide = (window: Window, span: number, now: number): void => {
   const current = Math.floor((now * parts) / span)
   if (window.ring.length === 0) {
     window.ring = Array.from({ length: 3 * parts }, () => 0)
     window.at = current
   }
-  const gone = Math.min(parts, current - window.at)
-  if (gone <= 0) return
+  const gone = Math.min(parts, Math.abs(current - window.at))
+  if (current < window.at && gone < parts) return
   for (let i = 1; i <= gone; i++) {
     const part = 3 * ((window.at + i) % parts)
     window.calls -= window.ring[part] ?? 0

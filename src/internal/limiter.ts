@@ -13,7 +13,7 @@ import { MemoryQuotaStore } from "./memoryQuotaStore.ts"
 import { Pool } from "./pool.ts"
 import { type Bounds, Lines, refused, Visit } from "./queueing.ts"
 import type { RateLimitExceeded } from "./reasons.ts"
-import type { Account } from "./quotas.ts"
+import type { Account } from "./account.ts"
 import { Recent } from "./recent.ts"
 import type { TokenCount } from "./tokenCount.ts"
 

@@ -9,7 +9,7 @@ import { Applicant, type Limiter, type Plan } from "./limiter.ts"
 import type { Pool } from "./pool.ts"
 import { usedOf } from "./tokenCount.ts"
 
-export const name = "rateLimiter"
+const name = "rateLimiter"
 
 export const enforcing = (limiter: Limiter): Reserving => ({
   _tag: "Reserving",

@@ -178,7 +178,7 @@ export const amountOf = (cost: Cost, count: Counted["count"]): number => {
       return cost.inputTokens
     case "outputTokens":
       return cost.outputTokens
-    case "concurrency":
+    default:
       return 1
   }
 }

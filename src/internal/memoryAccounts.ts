@@ -1,5 +1,6 @@
 /** The accounts of one kind, by their names, as long as anything is taken. */
 import type { Entry, Quota } from "../QuotaStore.ts"
+import { Account } from "./account.ts"
 import * as quotas from "./quotas.ts"
 import { Rows } from "./rows.ts"
 
@@ -9,7 +10,7 @@ const sweepAt = 64
 
 /** Those with nothing taken are dropped in passing: each use pays for a look at a few others. */
 export class Accounts {
-  private readonly map = new Map<string, quotas.Account>()
+  private readonly map = new Map<string, Account>()
   private readonly rows = new Rows()
   private sweeper = this.map.values()
   private due = 0
@@ -22,11 +23,11 @@ export class Accounts {
     return this.due >= sweepAt
   }
 
-  get(name: string): quotas.Account | undefined {
+  get(name: string): Account | undefined {
     return this.map.get(name)
   }
 
-  of(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
+  of(entry: Pick<Entry, "key" | "quota">, now: number): Account {
     const name = quotas.nameOf(entry)
     const account = this.map.get(name)
     if (account !== undefined) {
@@ -34,19 +35,19 @@ export class Accounts {
       return aged(account, entry.quota, now)
     }
     quotas.checkQuota(entry.quota)
-    const opened = new quotas.Account(name, entry.quota, now, this.rows)
+    const opened = new Account(name, entry.quota, now, this.rows)
     this.map.set(name, opened)
     this.due += newCost
     return opened
   }
 
   /** The account as it is, or one that is not remembered. */
-  peek(entry: Pick<Entry, "key" | "quota">, now: number): quotas.Account {
+  peek(entry: Pick<Entry, "key" | "quota">, now: number): Account {
     const name = quotas.nameOf(entry)
     const account = this.map.get(name)
     if (account !== undefined) return aged(account, entry.quota, now)
     quotas.checkQuota(entry.quota)
-    return new quotas.Account(name, entry.quota, now, new Rows(1))
+    return new Account(name, entry.quota, now, new Rows(1))
   }
 
   /** Looks at two accounts for each new one, and at one for every eighth use of an old one. */
@@ -68,7 +69,7 @@ export class Accounts {
   }
 }
 
-const aged = (account: quotas.Account, quota: Quota, now: number): quotas.Account => {
+const aged = (account: Account, quota: Quota, now: number): Account => {
   // time passed under the quota of the last use, the next one may have another limit
   quotas.age(account, now)
   if (account.quota !== quota) quotas.change(account, quota, now)

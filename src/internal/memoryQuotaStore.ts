@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Denied, Entry, Granted, Quota, Service } from "../QuotaStore.ts"
+import type { Account } from "./account.ts"
 import { Accounts } from "./memoryAccounts.ts"
 import * as quotas from "./quotas.ts"
 
@@ -24,7 +25,7 @@ export const make = (options: Options = {}): Effect.Effect<MemoryQuotaStore> =>
 /** One entry of a reservation, and the account it is taken of. */
 interface Item {
   readonly entry: Entry
-  readonly account: quotas.Account
+  readonly account: Account
 }
 
 interface Lease {
@@ -84,12 +85,12 @@ export class MemoryQuotaStore implements Service {
   }
 
   /** The account of a bucket, for who takes of it again and again. */
-  bucket(entry: Pick<Entry, "key" | "quota">): quotas.Account {
+  bucket(entry: Pick<Entry, "key" | "quota">): Account {
     return this.accounts.Bucket.of(entry, this.now())
   }
 
   /** Takes one unit of a bucket if there is one; false also for an account that is not kept any more. */
-  takeUnit(account: quotas.Account): boolean {
+  takeUnit(account: Account): boolean {
     if (!account.kept) return false
     const now = this.clock.currentTimeMillisUnsafe()
     quotas.age(account, now)

@@ -1,6 +1,6 @@
 /** Limiters over a store in memory, and who got through them when. */
 import { Clock, Context, Effect, Exit, type Fiber, Layer } from "effect"
-import { LlmProvider, LlmRequest, QuotaStore, RateLimiter } from "effect-ballast"
+import { LlmRequest, QuotaStore, RateLimiter } from "effect-ballast"
 import * as Gate from "effect-ballast/Gate"
 import { TestProvider } from "effect-ballast/testing"
 
@@ -60,5 +60,3 @@ export const failureOf = <E>(fiber: Fiber.Fiber<unknown, E>): E | undefined => {
   const found = Exit.findErrorOption(exit)
   return found._tag === "Some" ? found.value : undefined
 }
-
-export type Provider = LlmProvider.Service
