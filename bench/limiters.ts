@@ -38,9 +38,9 @@ export const acquireSuite: Suite = {
   ]
 }
 
-const closed = ballast({ requestsPerDay: 1, onLimit: "fail" })
+const closed = ballast({ limits: [{ count: "requests", limit: 1, per: "1 hour" }], onLimit: "fail" })
 const closedEffect = effect()
-const closedFlexible = new RateLimiterMemory({ points: 1, duration: 86_400 })
+const closedFlexible = new RateLimiterMemory({ points: 1, duration: 3600 })
 
 export const refusalSuite: Suite = {
   name: "A refusal, caught",
@@ -50,7 +50,11 @@ export const refusalSuite: Suite = {
     inFiber("Ballast tryAcquire", closed.tryAcquire("key")),
     inFiber(
       "effect/persistence RateLimiter",
-      Effect.ignore(Effect.suspend(() => closedEffect.consume({ key: "key", limit: 1, window: "1 day" })))
+      Effect.ignore(
+        Effect.suspend(() =>
+          closedEffect.consume({ key: "key", limit: 1, window: "1 hour", algorithm: "token-bucket" })
+        )
+      )
     ),
     awaited("rate-limiter-flexible", () => closedFlexible.consume("key").catch(() => undefined))
   ]

@@ -20,11 +20,14 @@ export const rateLimiterQueue = Metric.gauge("llm_rate_limiter_queue", {
   description: "Calls that wait for their rate limits"
 })
 
+const refused = { description: "Calls refused by a rate limit", incremental: true } as const
+
 /** Calls that were not let through, by `why`. */
-export const rateLimiterRefused = Metric.counter("llm_rate_limiter_refused_total", {
-  description: "Calls refused by a rate limit",
-  incremental: true
-})
+export const rateLimiterRefused = Metric.counter("llm_rate_limiter_refused_total", refused)
+
+/** The same for one reason: with its label from the start, a twentieth of the price. */
+export const rateLimiterRefusedFor = (why: string) =>
+  Metric.counter("llm_rate_limiter_refused_total", { ...refused, attributes: { why } })
 
 /** Calls that a limit in shadow mode let through. */
 export const rateLimiterShadow = Metric.counter("llm_rate_limiter_shadow_total", {

@@ -183,12 +183,11 @@ const settingsOf = (options: Options): Settings => {
 }
 
 const watching = (context: Context.Context<never>) => {
-  const refused = (why: RateLimitExceeded["why"]) => Metric.withAttributes(Metrics.rateLimiterRefused, { why })
   const whys = {
-    limited: refused("limited"),
-    "queue-full": refused("queue-full"),
-    "wait-too-long": refused("wait-too-long"),
-    "larger-than-limit": refused("larger-than-limit")
+    limited: Metrics.rateLimiterRefusedFor("limited"),
+    "queue-full": Metrics.rateLimiterRefusedFor("queue-full"),
+    "wait-too-long": Metrics.rateLimiterRefusedFor("wait-too-long"),
+    "larger-than-limit": Metrics.rateLimiterRefusedFor("larger-than-limit")
   }
   return {
     waiting: (change: number) => Metrics.rateLimiterQueue.modifyUnsafe(change, context),

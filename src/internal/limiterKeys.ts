@@ -10,7 +10,9 @@ import * as Deadline from "../Deadline.ts"
 import type { Denied, Entry, Granted, State } from "../QuotaStore.ts"
 import { amountOf, type Cost, entryOf } from "./limits.ts"
 import { Applicant, type Limiter, type Plan } from "./limiter.ts"
+import { onTheSpot } from "./onTheSpot.ts"
 import { integer } from "./options.ts"
+import { refused } from "./queueing.ts"
 import type { RateLimitExceeded, StoreUnavailable } from "./reasons.ts"
 
 /** A number is so many requests; what is not named costs nothing. */
@@ -31,25 +33,48 @@ const leaseTtl = Duration.seconds(60)
 /** Waits until there is room and takes it for good. */
 export const acquire = (limiter: Limiter, key: string, input: CostInput): Effect.Effect<void, Refusal> => {
   const cost = costOf(input)
-  if (cost !== one) return waiting(limiter, key, cost)
   return Effect.suspend(() => {
     // where nobody waits and there is room, no more than that happens
-    if (limiter.lines.size === 0 && limiter.takesUnit(key)) return Exit.void
-    return waiting(limiter, key, cost)
+    if (cost === one && limiter.lines.size === 0 && limiter.takesUnit(key)) return Exit.void
+    const { shadow, waits } = limiter.settings
+    if (waits || shadow || limiter.hasScopes) return waiting(limiter, key, cost)
+    return atOnce(limiter, limiter.ownOf(key), cost)
   })
 }
 
 const waiting = (limiter: Limiter, key: string, cost: Cost): Effect.Effect<void, Refusal> =>
   Effect.withFiber((fiber) => {
+    const { settings, store } = limiter
+    if (!settings.waits && !settings.shadow) return atOnce(limiter, planOf(limiter, fiber, key), cost)
     const applicant = applying(limiter, fiber, key, cost)
-    const ask = () => limiter.store.take(applicant.entries)
-    if (limiter.settings.waits)
-      return Effect.ensuring(
-        admission(limiter, applicant, ask),
-        Effect.sync(() => applicant.gone())
-      )
-    return admission(limiter, applicant, ask)
+    const ask = () => store.take(applicant.entries)
+    return Effect.ensuring(
+      admission(limiter, applicant, ask),
+      Effect.sync(() => applicant.gone())
+    )
   })
+
+/** Where nobody waits there is no queue to care for. */
+const atOnce = (limiter: Limiter, { slots }: Plan, cost: Cost): Effect.Effect<void, Refusal> => {
+  const entries = slots.map((slot) => entryOf(slot, amountOf(cost, slot.limit.count)))
+  const large = slots.find((slot, i) => (entries[i]?.amount ?? 0) > slot.limit.most)
+  if (large !== undefined) return refusing(limiter, large, "larger-than-limit", undefined)
+  const answered = (answer: Granted | Denied): Effect.Effect<void, Refusal> =>
+    answer._tag === "Granted" ? Exit.void : refusing(limiter, slots[answer.entry], "limited", answer.retryAfter)
+  const asked = limiter.store.take(entries)
+  const exit = onTheSpot(asked)
+  return exit !== undefined && Exit.isSuccess(exit) ? answered(exit.value) : Effect.flatMap(asked, answered)
+}
+
+const refusing = (
+  limiter: Limiter,
+  slot: Plan["slots"][number] | undefined,
+  why: RateLimitExceeded["why"],
+  retryAfter: Duration.Duration | undefined
+): Effect.Effect<never, RateLimitExceeded> => {
+  limiter.watcher.refused(why)
+  return refused(slot?.limit.name ?? "", why, retryAfter && Duration.toMillis(retryAfter))
+}
 
 /** Takes what there is room for now and nobody waits for, or nothing. */
 export const tryAcquire = (
