@@ -9,7 +9,7 @@ import { LlmError } from "effect-ballast/LlmError"
 import * as RedisQuotaStore from "effect-ballast/RedisQuotaStore"
 import { TestProvider } from "effect-ballast/testing"
 import { left, request } from "./support/limiters.ts"
-import { anyServer, client, describeOwnRedis, describeRedis, own, RedisServer } from "./support/redis.ts"
+import { anyServer, calls, client, describeOwnRedis, describeRedis, own, RedisServer } from "./support/redis.ts"
 
 const live = { excludeTestServices: true }
 
@@ -55,6 +55,28 @@ describeRedis("a fleet", () => {
         // a grant is noted some milliseconds after the server made it
         sorted.forEach((at, i) => assert.isAtLeast(at - (sorted[i - 10] ?? -Infinity), 500 - 150))
         assert.isAtLeast((sorted.at(-1) ?? 0) - (sorted[0] ?? 0), 1000 - 150)
+      })
+    )
+
+    it.effect("pays one round trip to admit a call through all of its limits, and one to settle it", () =>
+      Effect.gen(function* () {
+        const limits = yield* instance(
+          {
+            requestsPerMinute: 60,
+            tokensPerMinute: 90_000,
+            requestsPerDay: 1000,
+            concurrency: 5,
+            scopes: [{ by: "tenant", requestsPerMinute: 10 }]
+          },
+          newGroup()
+        )
+        const provider = Gate.through([limits.gate])(TestProvider.make())
+        yield* provider.generate(request)
+        const before = yield* calls
+        yield* provider.generate(request)
+        const after = yield* calls
+        const count = (name: string) => (after.get(name) ?? 0) - (before.get(name) ?? 0)
+        assert.deepStrictEqual([count("evalsha"), count("eval")], [2, 0])
       })
     )
 
