@@ -19,7 +19,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["LlmProvider", "Tokens"],
   ["Gate"],
   ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker"],
-  ["OpenAi", "Anthropic", "RedisQuotaStore"],
+  ["OpenAi", "Anthropic", "RedisQuotaStore", "RedisCircuitBreakerStore"],
   ["LocalLlm", "Resilient"],
   ["index", "bin", "testing"]
 ]

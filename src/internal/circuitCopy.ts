@@ -23,9 +23,8 @@ export class Event {
     return this.act._tag === "force"
   }
 
-  /** Nobody but the counts would miss it. */
   get isPlain(): boolean {
-    return this.act._tag === "record" && this.act.ticket.lease === undefined && this.act.outcome.trip === undefined
+    return isPlain(this.act)
   }
 
   once(circuit: machine.Circuit, now: number): machine.Change | undefined {
@@ -40,10 +39,10 @@ export class Event {
     for (let i = 0; i < this.times; i++) this.once(circuit, now)
   }
 
-  /** Whether the other one is the same again. */
-  takes({ act: other, isPlain }: Event): boolean {
+  /** Whether that is the same again. */
+  takes(other: Act): boolean {
     const { act } = this
-    if (this.sealed || !isPlain || !this.isPlain || act._tag === "force" || other._tag === "force") return false
+    if (this.sealed || !isPlain(other) || !isPlain(act)) return false
     const { retryAfter, slow = false, verdict } = other.outcome
     return (
       act.ticket.generation === other.ticket.generation &&
@@ -55,14 +54,18 @@ export class Event {
   }
 }
 
-export type Act =
-  | {
-      readonly _tag: "record"
-      readonly rules: machine.Rules
-      readonly ticket: machine.Ticket
-      readonly outcome: machine.Outcome
-    }
-  | { readonly _tag: "force"; readonly force: typeof machine.isolate }
+interface Recorded {
+  readonly _tag: "record"
+  readonly rules: machine.Rules
+  readonly ticket: machine.Ticket
+  readonly outcome: machine.Outcome
+}
+
+export type Act = Recorded | { readonly _tag: "force"; readonly force: typeof machine.isolate }
+
+/** Nobody but the counts would miss it. */
+const isPlain = (act: Act): act is Recorded =>
+  act._tag === "record" && act.ticket.lease === undefined && act.outcome.trip === undefined
 
 /** A call that wants to try the circuit, until it is answered. */
 export class Ask {
@@ -70,7 +73,11 @@ export class Ask {
   readonly answer: (answer: machine.Ticket | machine.Refusal) => void
   private readonly chance: Draws
 
-  constructor(rules: machine.Rules, chance: machine.Chance, answer: (answer: machine.Ticket | machine.Refusal) => void) {
+  constructor(
+    rules: machine.Rules,
+    chance: machine.Chance,
+    answer: (answer: machine.Ticket | machine.Refusal) => void
+  ) {
     this.rules = rules
     this.chance = new Draws(chance)
     this.answer = answer
@@ -97,7 +104,7 @@ class Draws {
 }
 
 /** Most events that are kept for Redis, and how often the same one: a window holds no more calls. */
-const maxEvents = 64
+const maxEvents = 256
 const maxTimes = 10_000
 
 /** What one exchange with Redis is about. */
@@ -131,15 +138,17 @@ export class Copy {
     this.pass = passOf(this.circuit)
   }
 
-  /** Oldest first. The oldest that only counts goes first when there are too many. */
-  push(event: Event): void {
+  /** Something happened. The oldest that only counts is forgotten when there is too much. */
+  add(act: Act, chance: machine.Chance): Event {
     const last = this.unsent.at(-1)
-    if (last?.takes(event) === true) {
+    if (last?.takes(act) === true) {
       last.times = Math.min(maxTimes, last.times + 1)
-      return
+      return last
     }
+    const event = new Event(act, chance)
     this.unsent.push(event)
     this.trim()
+    return event
   }
 
   ask(ask: Ask): void {
@@ -157,16 +166,22 @@ export class Copy {
     this.waiting.push(callback)
   }
 
+  /** Those who wait for Redis, which is not there. */
+  leave(): Omit<Batch, "events"> {
+    const { asks, waiting } = this
+    this.asks = []
+    this.waiting = []
+    return { asks, waiting }
+  }
+
   /** All there is to say to a Redis in which the circuit has this version: not what turns out to have been said. */
   take(version: string): Batch {
-    const { asks, doubt, unsent, waiting } = this
+    const { doubt, unsent } = this
     const events = doubt?.version === version ? unsent.filter((event) => !doubt.events.includes(event)) : unsent
     for (const event of events) event.sealed = true
     this.unsent = []
-    this.asks = []
-    this.waiting = []
     this.doubt = undefined
-    return { events, asks, waiting }
+    return { events, ...this.leave() }
   }
 
   /** It was not said, or nobody knows. */

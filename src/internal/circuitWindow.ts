@@ -17,7 +17,7 @@ export interface Window {
   at: number
 }
 
-export const parts = 10
+const parts = 10
 
 const failed = 1
 const wasSlow = 2
