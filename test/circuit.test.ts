@@ -451,6 +451,15 @@ describe.each([
       assert.strictEqual(opened({ openFor: [100.2] }).openFor, 101)
     })
 
+    it("hears nobody, since it admitted nobody", () => {
+      const c = opened()
+      for (const outcome of [success, failure, ignored, locked])
+        c.means({ generation: c.circuit.generation }, outcome, "nothing")
+      c.isolate()
+      for (const outcome of [success, failure, ignored, locked])
+        c.means({ generation: c.circuit.generation }, outcome, "nothing")
+    })
+
     it("does not hear late results", () => {
       const c = circuit({ consecutive: 1 })
       const [first, second] = [c.passes(), c.passes()]
@@ -610,6 +619,16 @@ describe.each([
       assert.strictEqual(c.circuit.openings, 2)
       c.tries(failure).is("open", "credential")
       assert.strictEqual(c.openFor, 1000, "as a failure does from then on")
+    })
+
+    it("does so whatever else the result says, in both states", () => {
+      for (const verdict of ["ignored", "success"] as const) {
+        const c = circuit()
+          .calls({ ...locked, verdict })
+          .is("open", "credential")
+        c.tries({ ...locked, verdict }).is("open", "credential")
+        assert.strictEqual(c.circuit.openings, 2)
+      }
     })
 
     it("is one opening more in a row", () => {
@@ -830,17 +849,6 @@ describe.each([
       assert.deepInclude(c.circuit.window, { calls: 4, failures: 4, slow: 0 })
       c.calls(failure).is("open", "failures")
     })
-  })
-})
-
-describe("what was never used", () => {
-  it("is told from what was", () => {
-    const c = new Machine(false, { consecutive: 1, failureRate: 0.5 })
-    assert.isTrue(machine.isUnused(c.circuit))
-    c.calls(ignored)
-    assert.isTrue(machine.isUnused(c.circuit))
-    c.calls(failure)
-    assert.isFalse(machine.isUnused(c.circuit))
   })
 })
 

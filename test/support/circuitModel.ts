@@ -279,6 +279,7 @@ const outcomes: Record<string, Outcome> = {
   "asks for too much": { verdict: "failure", retryAfter: 86_400_000 },
   "refused key": { verdict: "failure", trip: { cause: "credential", millis: 400 } },
   "used-up quota": { verdict: "failure", trip: { cause: "quota", millis: 3000 } },
+  "refused key, else ignored": { verdict: "ignored", trip: { cause: "credential", millis: 60 } },
   "missing model": { verdict: "failure", trip: { cause: "unavailable", millis: 1 }, retryAfter: 170 }
 }
 
