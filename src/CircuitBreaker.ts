@@ -24,7 +24,7 @@ import { execute as run } from "./internal/circuitExecute.ts"
 import { parse, type RuleOptions } from "./internal/circuitRules.ts"
 import type { Verdict } from "./internal/circuitVerdict.ts"
 import { type Configurable, config, configError } from "./internal/configurable.ts"
-import { positiveMillis } from "./internal/options.ts"
+import { finiteMillis } from "./internal/options.ts"
 import type { CircuitOpen } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 import * as Metrics from "./Metrics.ts"
@@ -81,8 +81,8 @@ export const make = (
 ): Effect.Effect<Service, never, CircuitBreakerStore.CircuitBreakerStore | Scope.Scope> => {
   const { rules: reading, slow } = parse(options)
   const locks = {
-    locked: positiveMillis("CircuitBreaker.make: lockedFor", options.lockedFor ?? "5 minutes"),
-    longest: positiveMillis("CircuitBreaker.make: maxLockedFor", options.maxLockedFor ?? "1 hour")
+    locked: finiteMillis("CircuitBreaker.make: lockedFor", options.lockedFor ?? "5 minutes"),
+    longest: finiteMillis("CircuitBreaker.make: maxLockedFor", options.maxLockedFor ?? "1 hour")
   }
   return Effect.gen(function* () {
     const store = yield* CircuitBreakerStore.CircuitBreakerStore
@@ -133,7 +133,9 @@ const watching = Effect.fnUntraced(function* (store: CircuitBreakerStore.Service
   return {
     provider: (circuit: string, { model, provider }: LlmProvider.Service) => {
       providers.set(circuit, { provider, model })
-      Metric.withAttributes(Metrics.circuitBreakerState, { provider, model }).updateUnsafe(levels.closed, context)
+      const level = Metric.withAttributes(Metrics.circuitBreakerState, { provider, model })
+      const shown = Effect.map(store.read(circuit), ({ state }) => level.updateUnsafe(levels[state], context))
+      Effect.runForkWith(context)(shown)
     },
     let: () => Metrics.circuitBreakerShadow.updateUnsafe(1, context)
   }

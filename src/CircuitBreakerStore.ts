@@ -1,5 +1,6 @@
 /**
- * Where circuits are kept: each method is one atomic step, never fails and is short. A store that others share answers from
+ * Where circuits are kept: each method is one atomic step, never fails and is short; one that answers with an `Exit` acts when
+ * it is called. A store that others share answers from
  * what it last knew of a circuit while it is closed, and goes on alone while it cannot reach the others.
  */
 import * as Context from "effect/Context"
@@ -16,7 +17,7 @@ export interface Snapshot {
   readonly state: State
   /** What opened it; `undefined` while it is closed. */
   readonly cause: Cause | undefined
-  /** Milliseconds of the store's clock: when this state began, and until when it is open. */
+  /** Milliseconds of the store's clock: when this state began, and until when it is open (of use while it is open). */
   readonly since: number
   readonly until: number
   readonly consecutiveFailures: number

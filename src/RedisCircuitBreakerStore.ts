@@ -17,7 +17,7 @@ import { Redis } from "effect/persistence/Redis"
 import { CircuitBreakerStore, type Service } from "./CircuitBreakerStore.ts"
 import { keyOf } from "./internal/circuitExchange.ts"
 import { type Configurable, config, configError } from "./internal/configurable.ts"
-import { positiveMillis } from "./internal/options.ts"
+import { finiteMillis } from "./internal/options.ts"
 import { RedisCircuits } from "./internal/redisCircuits.ts"
 
 export interface Options {
@@ -32,8 +32,7 @@ export interface Options {
 /** Needs no Redis that answers. Bad options throw a `RangeError`. */
 export const make = (options: Options = {}): Effect.Effect<Service, never, Redis | Scope.Scope> => {
   const { commandTimeout = 250, group = "circuits", prefix = "ballast" } = options
-  const millis = positiveMillis("RedisCircuitBreakerStore.make: commandTimeout", commandTimeout)
-  if (!Number.isFinite(millis)) throw new RangeError("RedisCircuitBreakerStore.make: commandTimeout must be finite")
+  const millis = finiteMillis("RedisCircuitBreakerStore.make: commandTimeout", commandTimeout)
   return Effect.gen(function* () {
     const settings = { redis: yield* Redis, keyOf: keyOf(prefix, group), commandTimeout: millis }
     return yield* Effect.acquireRelease(RedisCircuits.make(settings), (circuits) => circuits.close)

@@ -16,7 +16,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { Redis } from "effect/persistence/Redis"
 import { type Configurable, config } from "./internal/configurable.ts"
-import { positiveMillis } from "./internal/options.ts"
+import { finiteMillis } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 import { Keys } from "./internal/redisQuotas.ts"
 import { checkEviction, Store } from "./internal/redisQuotaStore.ts"
@@ -34,8 +34,7 @@ export interface Options {
 /** Fails with `StoreUnavailable` if Redis does not answer or may evict quotas. Bad options throw a `RangeError`. */
 export const make = (options: Options = {}): Effect.Effect<Service, StoreUnavailable, Redis | Scope.Scope> => {
   const { commandTimeout = 250, group = "quotas", prefix = "ballast" } = options
-  const millis = positiveMillis("RedisQuotaStore.make: commandTimeout", commandTimeout)
-  if (!Number.isFinite(millis)) throw new RangeError("RedisQuotaStore.make: commandTimeout must be finite")
+  const millis = finiteMillis("RedisQuotaStore.make: commandTimeout", commandTimeout)
   const keys = new Keys(prefix, group)
   return Effect.gen(function* () {
     const redis = yield* Redis

@@ -15,7 +15,15 @@ import {
 } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, CircuitBreakerStore, LlmProvider, LlmRequest, Metrics, Resilient } from "effect-ballast"
+import {
+  CircuitBreaker,
+  CircuitBreakerStore,
+  Deadline,
+  LlmProvider,
+  LlmRequest,
+  Metrics,
+  Resilient
+} from "effect-ballast"
 import * as Gate from "effect-ballast/Gate"
 import { LlmError, ModelUnavailable, type Phase, RateLimitExceeded, type Reason } from "effect-ballast/LlmError"
 import { TestProvider } from "effect-ballast/testing"
@@ -226,6 +234,17 @@ describe("whileProbing: wait", () => {
     })
   )
 
+  it.effect("ends with the deadline of who waits", () =>
+    Effect.gen(function* () {
+      const { circuits } = yield* waiting()
+      const hurried = yield* fork(Effect.exit(Deadline.within(circuits.execute("a")(Effect.void), "1 second")))
+      yield* TestClock.adjust("999 millis")
+      assert.isUndefined(hurried.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(Option.getOrThrow(Exit.findErrorOption(yield* Fiber.join(hurried)))._tag, "CircuitOpen")
+    })
+  )
+
   it.effect("at a gate waits no longer than the deadline, and a hedge not at all", () =>
     Effect.gen(function* () {
       const { circuits, provider } = yield* guarded([failing(overloaded, "sent"), TestProvider.hanging], {
@@ -401,6 +420,31 @@ describe("a provider", () => {
         yield* verdict(TestProvider.paced("one two", { firstPart: "1 second", every: "4 seconds" })),
         "slow"
       )
+    })
+  )
+
+  it.effect("whose key works again is not spared: the credential has no ramp, also where the program judges", () =>
+    Effect.gen(function* () {
+      const wrong = failing(new AiError.AuthenticationError({ kind: "InvalidKey" }), "sent")
+      for (const classify of [
+        undefined,
+        ({ outcome }: Gate.Settlement) => (outcome === "success" ? "success" : undefined)
+      ] as const) {
+        const { inner, provider } = yield* guarded([wrong, "ok"], { ramp: "1 hour", classify })
+        yield* Effect.flip(provider.generate(request))
+        yield* TestClock.adjust("5 minutes")
+        for (let i = 0; i < 50; i++) yield* provider.generate(request)
+        assert.deepStrictEqual(counts(inner), [51])
+      }
+    })
+  )
+
+  it.effect("in a shadow counts for its endpoint also while its credential is locked", () =>
+    Effect.gen(function* () {
+      const wrong = failing(new AiError.AuthenticationError({ kind: "InvalidKey" }), "sent")
+      const { circuits, provider } = yield* guarded([wrong, failing(overloaded, "sent")], { mode: "shadow" })
+      yield* times(6, provider.generate(request))
+      assert.strictEqual(yield* stateOf(circuits, { provider }), "open")
     })
   )
 

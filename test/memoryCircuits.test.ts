@@ -494,10 +494,10 @@ describe("what is remembered", () => {
     })
   )
 
-  it.effect("is a circuit that is used, and one that is not closed for as long as it takes", () =>
+  it.effect("is a circuit that is used, and one that is isolated for as long as it takes", () =>
     Effect.gen(function* () {
       const store = yield* memory.make
-      const trying = yield* inEveryState(store)
+      yield* inEveryState(store)
       call(store, failure, inARow, "used")
       call(store, failure, inARow, "idle")
       for (let i = 0; i < 100; i++) {
@@ -505,14 +505,27 @@ describe("what is remembered", () => {
         call(store, ignored, inARow, "used")
         for (let j = 0; j < 50; j++) call(store, success, rules, `${i} ${j}`)
       }
-      assert.strictEqual(yield* stateOf(store, "open"), "open")
-      assert.strictEqual(yield* stateOf(store, "halfOpen"), "halfOpen")
       assert.strictEqual(yield* stateOf(store, "isolated"), "isolated")
       assert.strictEqual((yield* store.read("used")).consecutiveFailures, 1)
-      assert.strictEqual((yield* store.read("idle")).consecutiveFailures, 0)
+      for (const name of ["idle", "open", "halfOpen"]) assert.strictEqual(yield* stateOf(store, name), "closed")
       assert.isAtMost(store.size.circuits, 4 + 4 * 100)
-      onTheSpot(store.record("halfOpen", rules, trying, success)) // long after its lease
-      assert.strictEqual(yield* stateOf(store, "halfOpen"), "halfOpen")
+    })
+  )
+
+  it.effect("is an open circuit until an hour after it could have been tried", () =>
+    Effect.gen(function* () {
+      const store = yield* memory.make
+      const others = () => {
+        for (let i = 0; i < 5; i++) call(store, success, rules, `${i}`)
+      }
+      call(store, { verdict: "failure", trip: { cause: "quota", millis: 2 * 3_600_000 } }, rules, "locked")
+      others()
+      yield* TestClock.adjust(3 * 3_600_000 - 1)
+      for (const name of ["new 1", "new 2", "new 3"]) call(store, success, rules, name)
+      assert.strictEqual(yield* stateOf(store, "locked"), "open")
+      yield* TestClock.adjust(1)
+      for (const name of ["new 4", "new 5", "new 6", "new 7", "new 8", "new 9"]) call(store, success, rules, name)
+      assert.strictEqual(yield* stateOf(store, "locked"), "closed")
     })
   )
 

@@ -103,10 +103,6 @@ export const fresh = (now: number): Circuit => ({
   successes: 0
 })
 
-/** Whether it says the same to everybody as one that is fresh. */
-export const isUnused = (circuit: Circuit): boolean =>
-  circuit.state === "closed" && circuit.consecutive === 0 && circuit.window.failures === 0 && circuit.window.slow === 0
-
 /** Why a call would be refused now; takes nothing. */
 export const peek = (circuit: Circuit, rules: Rules, now: number): Refusal | undefined => {
   const { cause, leases, since, state, until } = circuit

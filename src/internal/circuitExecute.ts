@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { Deadline } from "../Deadline.ts"
 import type { Outcome, Refusal, Ticket } from "./circuit.ts"
 import { isTicket, refused, type Settings } from "./circuitGate.ts"
 import { type Verdict, verdictOf } from "./circuitVerdict.ts"
@@ -70,6 +71,8 @@ class Trying<A, E, R> {
   private readonly self: Effect.Effect<A, E, R>
   private ticket: Ticket | undefined
   private startedAt = 0
+  /** Longest that it waits for the verdict of others: as long as one of them may take. */
+  private until: number | undefined
 
   constructor(settings: Settings, circuit: string, classify: Classify, self: Effect.Effect<A, E, R>) {
     this.settings = settings
@@ -101,7 +104,13 @@ class Trying<A, E, R> {
       return this.self
     }
     if (!refusal.undecided || !waits) return Effect.fail(refused(this.circuit, refusal))
-    return Effect.andThen(changed(store, this.circuit, refusal.retryAfter ?? 0), again)
+    return Effect.withFiber((fiber) => {
+      const now = this.settings.now()
+      this.until ??= Math.min(fiber.getRef(Deadline), now + this.settings.rules.probeLease)
+      const left = this.until - now
+      if (left <= 0) return Effect.fail(refused(this.circuit, refusal))
+      return Effect.andThen(changed(store, this.circuit, Math.min(refusal.retryAfter ?? 0, left)), again)
+    })
   }
 
   private hold(answer: Ticket | Refusal): Refusal | undefined {

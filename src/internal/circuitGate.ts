@@ -52,8 +52,14 @@ export const refused = (circuit: string, { cause, retryAfter }: Refusal): Circui
 
 export const isTicket = (answer: Ticket | Refusal): answer is Ticket => "generation" in answer
 
-/** A credential is never sick: it is locked, or it is not. */
-const withoutRates = (rules: Rules): Rules => ({ ...rules, consecutive: Infinity, failureRate: 2, slowRate: 2 })
+/** A credential is never sick, nor must it be spared: it is locked, or it is not. */
+const withoutRates = (rules: Rules): Rules => ({
+  ...rules,
+  consecutive: Infinity,
+  failureRate: 2,
+  slowRate: 2,
+  ramp: 0
+})
 
 interface Circuits {
   readonly endpoint: string
@@ -128,6 +134,8 @@ class Attempt implements Permit {
   private readonly circuits: Circuits
   private endpoint: Ticket | undefined
   private credential: Ticket | undefined
+  /** Longest that it waits for the verdict of others: as long as one of them may take. */
+  private until: number | undefined
 
   constructor(gate: CircuitGate, call: Call, circuits: Circuits) {
     this.gate = gate
@@ -147,7 +155,8 @@ class Attempt implements Permit {
           this.credential = answer
           return Exit.succeed(undefined)
         }
-        return Effect.as(this.giveBack(), this.refused(credential, answer))
+        const refused = this.refused(credential, answer)
+        return this.gate.settings.shadow ? Exit.succeed(refused) : Effect.as(this.giveBack(), refused)
       })
     })
   }
@@ -168,9 +177,10 @@ class Attempt implements Permit {
   }
 
   private wait(refusal: Refused): Effect.Effect<void, Reason> {
-    const { now, store } = this.gate.settings
+    const { now, rules, store } = this.gate.settings
     return Effect.suspend(() => {
-      const left = this.call.deadline - now()
+      this.until ??= Math.min(this.call.deadline, now() + rules.probeLease)
+      const left = this.until - now()
       if (left <= 0) return Effect.fail(refusal.reason)
       const verdict = changed(store, refusal.circuit, Math.min(refusal.millis, left))
       const again = Effect.uninterruptible(Effect.suspend(() => this.ask()))

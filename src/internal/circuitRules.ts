@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type { Rules } from "./circuit.ts"
-import { between, integer, millis, positiveMillis } from "./options.ts"
+import { between, finiteMillis, integer, millis, positiveMillis } from "./options.ts"
 
 /** What trips the breaker, for how long, and what closes it again. */
 export interface RuleOptions {
@@ -75,7 +75,7 @@ export const parse = (options: RuleOptions): { readonly slow: Slowness; readonly
     probes: integer(`${owner}probes`, options.probes ?? 1, 1),
     successes: integer(`${owner}successes`, options.successes ?? 1, 1),
     probeLease: finite("probeLease", options.probeLease ?? "5 minutes"),
-    ramp: bounded("ramp", millis(`${owner}ramp`, options.ramp ?? 0))
+    ramp: rampOf(options.ramp ?? 0)
   }
   if (fixed.window._tag === "calls" && fixed.window.size < fixed.minimumCalls) {
     throw new RangeError(`${owner}window.calls must be at least minimumCalls (${fixed.minimumCalls})`)
@@ -84,11 +84,11 @@ export const parse = (options: RuleOptions): { readonly slow: Slowness; readonly
   return { slow: slownessOf(slowCalls), rules: Effect.map(openFor, (openFor) => ({ ...fixed, openFor })) }
 }
 
-const finite = (field: string, input: Duration.Input): number => bounded(field, positiveMillis(owner + field, input))
+const finite = (field: string, input: Duration.Input): number => finiteMillis(owner + field, input)
 
-const bounded = (field: string, value: number): number => {
-  if (Number.isFinite(value)) return value
-  throw new RangeError(`${owner}${field} must be finite`)
+const rampOf = (input: Duration.Input): number => {
+  const value = millis(`${owner}ramp`, input)
+  return value === 0 ? 0 : finite("ramp", value)
 }
 
 const share = (field: string, value: number): number => {

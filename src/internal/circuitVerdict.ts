@@ -41,9 +41,12 @@ export const outcomesOf = (
   if (phase === "refused") return nothing
   const slow = isSlow(settlement, slowness)
   const own = classify?.(settlement)
-  if (own !== undefined) return ofEndpoint({ verdict: own, slow, retryAfter: retryAfterOf(settlement) })
+  if (own !== undefined) {
+    const endpoint: Outcome = { verdict: own, slow, retryAfter: retryAfterOf(settlement) }
+    return { endpoint, credential: own === "success" ? success : ignored }
+  }
   if (outcome === "success") return slow ? { endpoint: { verdict: "success", slow }, credential: success } : well
-  // a lost race says nothing, but that it was slow; nor does a bug
+  // a bug says nothing, and a lost race only that it was slow
   if (error === undefined) return lostRace && slow ? ofEndpoint({ verdict: "success", slow }) : nothing
   return ofError(settlement, error, slow, slowness, locks, now)
 }

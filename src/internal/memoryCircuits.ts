@@ -128,7 +128,7 @@ export class MemoryCircuits implements Service {
         return
       }
       const [name, { circuit, usedAt }] = next.value
-      if (circuit.state === "closed" && now - usedAt >= idle) this.circuits.delete(name)
+      if (now - Math.max(usedAt, neededUntil(circuit)) >= idle) this.circuits.delete(name)
     }
   }
 
@@ -153,6 +153,10 @@ export class MemoryCircuits implements Service {
     for (const listener of listeners) listener()
   }
 }
+
+/** One that is isolated stays, one that is open at least as long as it is. */
+const neededUntil = ({ state, until }: machine.Circuit): number =>
+  state === "isolated" ? Infinity : state === "open" ? until : 0
 
 /** A circuit that nothing happened to need not be remembered. */
 const leavesNoTrace = (rules: machine.Rules, { generation }: machine.Ticket, { trip, verdict }: machine.Outcome) =>

@@ -15,6 +15,13 @@ export const positiveMillis = (field: string, input: Duration.Input): number => 
   throw new RangeError(`${field} must be a duration > 0, got ${shown(input)}`)
 }
 
+/** A duration in milliseconds above zero that ends. */
+export const finiteMillis = (field: string, input: Duration.Input): number => {
+  const value = positiveMillis(field, input)
+  if (Number.isFinite(value)) return value
+  throw new RangeError(`${field} must be finite`)
+}
+
 /** `NaN` for what is no duration: `Duration` itself takes NaN for zero. */
 const parsed = (input: Duration.Input): number => {
   if (typeof input === "number") return input
