@@ -3,18 +3,17 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { Service, Snapshot, Transition } from "../CircuitBreakerStore.ts"
 import * as machine from "./circuit.ts"
+import { Listeners } from "./circuitListeners.ts"
 import { refresh } from "./circuitWindow.ts"
 
 export const make: Effect.Effect<MemoryCircuits> = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
-  const changes = yield* PubSub.sliding<Transition>(256)
-  return new MemoryCircuits(clock, { random: () => random.nextDoubleUnsafe() }, changes)
+  return new MemoryCircuits(clock, { random: () => random.nextDoubleUnsafe() }, yield* Listeners.make)
 })
 
 interface Kept {
@@ -32,16 +31,15 @@ export class MemoryCircuits implements Service {
   readonly changes: Stream.Stream<Transition>
   private readonly clock: Clock.Clock
   private readonly chance: machine.Chance
-  private readonly published: PubSub.PubSub<Transition>
+  private readonly listeners: Listeners
   private readonly circuits = new Map<string, Kept>()
-  private readonly listeners = new Map<string, Set<() => void>>()
   private sweeper = this.circuits.entries()
 
-  constructor(clock: Clock.Clock, chance: machine.Chance, published: PubSub.PubSub<Transition>) {
+  constructor(clock: Clock.Clock, chance: machine.Chance, listeners: Listeners) {
     this.clock = clock
     this.chance = chance
-    this.published = published
-    this.changes = Stream.fromPubSub(published)
+    this.listeners = listeners
+    this.changes = listeners.changes
   }
 
   readonly peek: Service["peek"] = (name, rules) => {
@@ -70,7 +68,7 @@ export class MemoryCircuits implements Service {
     known.usedAt = now
     const change = machine.record(known.circuit, rules, now, this.chance, ticket, outcome)
     if (change !== undefined) this.changed(name, known, change, now)
-    else if (ticket.lease !== undefined) this.call(name)
+    else if (ticket.lease !== undefined) this.listeners.call(name)
     return Exit.void
   }
 
@@ -86,14 +84,7 @@ export class MemoryCircuits implements Service {
 
   readonly reset: Service["reset"] = (name) => Effect.sync(() => this.force(name, machine.reset))
 
-  readonly onChange: Service["onChange"] = (name, callback) => {
-    const listeners = this.listeners.get(name) ?? new Set()
-    this.listeners.set(name, listeners.add(callback))
-    return () => {
-      listeners.delete(callback)
-      if (listeners.size === 0 && this.listeners.get(name) === listeners) this.listeners.delete(name)
-    }
-  }
+  readonly onChange: Service["onChange"] = (name, callback) => this.listeners.onChange(name, callback)
 
   /** How much is remembered, for tests. */
   get size(): { readonly circuits: number; readonly listeners: number } {
@@ -135,22 +126,7 @@ export class MemoryCircuits implements Service {
   private changed(name: string, kept: Kept, { from, to }: machine.Change, at: number): void {
     kept.pass = Exit.succeed({ generation: kept.circuit.generation })
     kept.usedAt = at
-    this.publish({ circuit: name, from, to, cause: kept.circuit.cause, at })
-    this.call(name)
-  }
-
-  /** `publishUnsafe` does not slide, but refuses the newest. */
-  private publish(transition: Transition): void {
-    if (PubSub.publishUnsafe(this.published, transition)) return
-    this.published.pubsub.slide()
-    PubSub.publishUnsafe(this.published, transition)
-  }
-
-  private call(name: string): void {
-    const listeners = this.listeners.get(name)
-    if (listeners === undefined) return
-    this.listeners.delete(name)
-    for (const listener of listeners) listener()
+    this.listeners.publish({ circuit: name, from, to, cause: kept.circuit.cause, at })
   }
 }
 
