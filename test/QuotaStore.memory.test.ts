@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Layer } from "effect"
+import { Duration, Effect, Exit, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { QuotaStoreContract } from "effect-ballast/testing"
 import * as QuotaStore from "effect-ballast/QuotaStore"
@@ -216,5 +216,47 @@ describe("memory", () => {
         [99, 0, 0]
       )
     })
+  )
+})
+
+describe("a unit of one bucket", () => {
+  const slow = { _tag: "Bucket", capacity: 5, refillPerSecond: 3 } as const
+  const entry = { key: "a", amount: 1, quota: slow }
+  const Step = Schema.Union([
+    Schema.Struct({ op: Schema.Literals(["unit", "reserve", "settle"]), amount: Schema.Literals([0, 1, 2, 5]) }),
+    Schema.Struct({ op: Schema.Literal("pass"), amount: Schema.Literals([0, 1, 100, 333, 334, 1000, 2500]) })
+  ])
+
+  it.effect.prop(
+    "is taken on the short path as on the long one, whatever comes between",
+    [Schema.Array(Step).check(Schema.isMinLength(30), Schema.isMaxLength(80))],
+    ([steps]) =>
+      Effect.gen(function* () {
+        const short = yield* memoryQuotaStore.make()
+        const long = yield* memoryQuotaStore.make()
+        const leases: Array<string> = []
+        let account = short.bucket(entry)
+        for (const [i, { amount, op }] of steps.entries()) {
+          if (op === "pass") yield* advance(amount)
+          else if (op === "unit") {
+            if (!account.kept) account = short.bucket(entry)
+            assert.strictEqual(short.takeUnit(account), (yield* long.take([entry]))._tag === "Granted")
+          } else if (op === "reserve") {
+            const entries = [{ ...entry, amount }]
+            leases.push(`${i}`)
+            assert.deepStrictEqual(
+              yield* short.reserve(`${i}`, entries, ttl),
+              yield* long.reserve(`${i}`, entries, ttl)
+            )
+          } else {
+            const lease = leases.pop() ?? "none"
+            yield* short.settle(lease, [amount])
+            yield* long.settle(lease, [amount])
+          }
+          assert.deepStrictEqual(yield* short.read([entry]), yield* long.read([entry]))
+          assert.closeTo(short.taken("a"), long.taken("a"), 1e-6)
+        }
+      }),
+    { arbitrary: { runs: 300 } }
   )
 })

@@ -24,6 +24,19 @@ export class Account {
     restart(this, now, 0)
   }
 
+  /** As if it were new, with so much taken now. */
+  begin(now: number, taken: number): void {
+    const { row } = this
+    const { numbers } = this.rows
+    numbers[row] = taken
+    numbers[row + 2] = now
+    numbers[row + 3] = 0
+    numbers[row + 4] = now
+    numbers[row + 5] = taken
+    numbers[row + 6] = now
+    numbers[row + 7] = 0
+  }
+
   /** Above the limit where there is a debt. */
   get taken(): number {
     return this.rows.numbers[this.row]! // a row has eight, always

@@ -1,6 +1,7 @@
 /** A limiter for any effect: what is taken under keys of the program's own. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
@@ -33,13 +34,30 @@ const leaseTtl = Duration.seconds(60)
 /** Waits until there is room and takes it for good. */
 export const acquire = (limiter: Limiter, key: string, input: CostInput): Effect.Effect<void, Refusal> => {
   const cost = costOf(input)
-  return Effect.suspend(() => {
-    // where nobody waits and there is room, no more than that happens
-    if (cost === one && limiter.lines.size === 0 && limiter.takesUnit(key)) return Exit.void
-    const { shadow, waits } = limiter.settings
-    if (waits || shadow || limiter.hasScopes) return waiting(limiter, key, cost)
-    return atOnce(limiter, limiter.ownOf(key), cost)
-  })
+  return cost === one ? new AcquireOne(limiter, key) : acquiring(limiter, key, cost)
+}
+
+const acquiring = (limiter: Limiter, key: string, cost: Cost): Effect.Effect<void, Refusal> => {
+  const { shadow, waits } = limiter.settings
+  if (waits || shadow || limiter.hasScopes) return waiting(limiter, key, cost)
+  return Effect.suspend(() => atOnce(limiter, limiter.ownOf(key), cost))
+}
+
+/** An effect without a closure. Where nobody waits and there is room, no more than that happens. */
+class AcquireOne extends Effectable.Class<void, Refusal> {
+  private readonly limiter: Limiter
+  private readonly key: string
+
+  constructor(limiter: Limiter, key: string) {
+    super()
+    this.limiter = limiter
+    this.key = key
+  }
+
+  asEffect(): Effect.Effect<void, Refusal> {
+    const { key, limiter } = this
+    return limiter.lines.size === 0 && limiter.takesUnit(key) ? Exit.void : acquiring(limiter, key, one)
+  }
 }
 
 const waiting = (limiter: Limiter, key: string, cost: Cost): Effect.Effect<void, Refusal> =>

@@ -92,9 +92,7 @@ export class MemoryQuotaStore implements Service {
   /** Takes one unit of a bucket if there is one; false also for an account that is not kept any more. */
   takeUnit(account: Account): boolean {
     if (!account.kept) return false
-    const now = this.clock.currentTimeMillisUnsafe()
-    quotas.age(account, now)
-    return quotas.takeIfLeft(account, 1, now) >= 0
+    return quotas.takeUnit(account, this.clock.currentTimeMillisUnsafe())
   }
 
   readonly settle: Service["settle"] = (lease, actual) => {

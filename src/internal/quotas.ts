@@ -154,6 +154,18 @@ export const takeIfLeft = (account: Account, amount: number, now: number): numbe
   return left
 }
 
+/** The same from any bucket, one unit. One that was filled meanwhile, as most are, is as good as new. */
+export const takeUnit = (account: Account, now: number): boolean => {
+  const { at, quota, taken } = account
+  if (quota._tag === "Bucket" && now > at && (now - at) * quota.refillPerSecond >= 1000 * taken) {
+    if (quota.capacity < 1) return false
+    account.begin(now, 1)
+    return true
+  }
+  age(account, now)
+  return takeIfLeft(account, 1, now) >= 0
+}
+
 /** Takes more of what was admitted, or gives back; the account is aged until now. */
 export const correct = (account: Account, settled: Settled, now: number): void => {
   const { quota } = account
