@@ -223,8 +223,8 @@ describe("a unit of one bucket", () => {
   const slow = { _tag: "Bucket", capacity: 5, refillPerSecond: 3 } as const
   const entry = { key: "a", amount: 1, quota: slow }
   const Step = Schema.Union([
-    Schema.Struct({ op: Schema.Literals(["unit", "reserve", "settle"]), amount: Schema.Literals([0, 1, 2, 5]) }),
-    Schema.Struct({ op: Schema.Literal("pass"), amount: Schema.Literals([0, 1, 100, 333, 334, 1000, 2500]) })
+    Schema.Struct({ op: Schema.Literals(["unit", "reserve", "settle"]), amount: Schema.Literals([0, 0, 1, 2]) }),
+    Schema.Struct({ op: Schema.Literal("pass"), amount: Schema.Literals([1, 100, 100, 333, 334, 1000]) })
   ])
 
   it.effect.prop(
@@ -237,12 +237,15 @@ describe("a unit of one bucket", () => {
         const leases: Array<string> = []
         let account = short.bucket(entry)
         for (const [i, { amount, op }] of steps.entries()) {
-          if (op === "pass") yield* advance(amount)
-          else if (op === "unit") {
+          if (op === "pass") {
+            yield* advance(amount)
+            continue // to read an account lets its time pass
+          }
+          if (op === "unit") {
             if (!account.kept) account = short.bucket(entry)
             assert.strictEqual(short.takeUnit(account), (yield* long.take([entry]))._tag === "Granted")
           } else if (op === "reserve") {
-            const entries = [{ ...entry, amount }]
+            const entries = [{ ...entry, amount: amount + 1 }]
             leases.push(`${i}`)
             assert.deepStrictEqual(
               yield* short.reserve(`${i}`, entries, ttl),
@@ -257,6 +260,6 @@ describe("a unit of one bucket", () => {
           assert.closeTo(short.taken("a"), long.taken("a"), 1e-6)
         }
       }),
-    { arbitrary: { runs: 300 } }
+    { arbitrary: { runs: 600 } }
   )
 })
