@@ -85,8 +85,8 @@ const calibrate = async (one: Case): Promise<number> => {
 const collect = (): void => void globalThis.gc?.({ type: "minor", execution: "sync" })
 
 /** Bytes allocated for each operation, from the growth of the young generation between two collections. */
-const allocation = async (one: Case): Promise<number> => {
-  const n = 500 // so few that no collection comes between
+const allocation = async (one: Case, count: number): Promise<number> => {
+  const n = Math.min(500, count) // so few that no collection comes between
   const samples: Array<number> = []
   for (let i = 0; i < 5; i++) {
     collect()
@@ -120,7 +120,7 @@ export const measure = async (suite: Suite): Promise<ReadonlyArray<Row>> => {
     }
   }
   const bytes = new Map<Case, number>()
-  for (const one of suite.cases) bytes.set(one, await allocation(one))
+  for (const one of suite.cases) bytes.set(one, await allocation(one, counts.get(one) ?? 1))
   const base = suite.cases.find((one) => one.name === suite.base)
   const unit = quantile((base && times.get(base)) ?? [], 0.5)
   return suite.cases.map((one) => {

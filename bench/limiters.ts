@@ -60,16 +60,16 @@ export const refusalSuite: Suite = {
   ]
 }
 
-const crowd = Array.from({ length: 1000 }, (_, i) => i)
-const narrow = ballast({ concurrency: 10 })
-const semaphore = Semaphore.makeUnsafe(10)
+const crowd = Array.from({ length: 50 }, (_, i) => i)
+const narrow = ballast({ concurrency: 5 })
+const semaphore = Semaphore.makeUnsafe(5)
 const work = Effect.promise(() => Promise.resolve())
 
-/** `n` calls as crowds of a thousand, who all come at once. */
+/** So many crowds, one after the other, who all come at once. */
 const crowded = (name: string, all: () => Promise<unknown>) => ({
   name,
   run: async (n: number) => {
-    for (let i = 0; i < n; i += crowd.length) await all()
+    for (let i = 0; i < n; i++) await all()
   }
 })
 
@@ -77,7 +77,7 @@ const inFibers = (each: Effect.Effect<unknown, unknown>) => () =>
   Effect.runPromise(Effect.forEach(crowd, () => each, { concurrency: "unbounded", discard: true }))
 
 export const queueSuite: Suite = {
-  name: "A thousand at once through ten places (per call)",
+  name: "Fifty at once through five places (per fifty)",
   base: "Ballast withPermits",
   cases: [
     crowded("Ballast withPermits", inFibers(narrow.withPermits({ key: "key" })(work))),
@@ -86,7 +86,7 @@ export const queueSuite: Suite = {
       inFibers(Semaphore.withPermits(semaphore, 1)(work))
     ),
     crowded("bottleneck maxConcurrent", () => {
-      const bottleneck = new Bottleneck({ maxConcurrent: 10 })
+      const bottleneck = new Bottleneck({ maxConcurrent: 5 })
       return Promise.all(crowd.map(() => bottleneck.schedule(() => Promise.resolve())))
     })
   ]
