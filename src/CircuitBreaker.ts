@@ -39,7 +39,7 @@ export interface Options extends RuleOptions {
   readonly lockedFor?: Duration.Input | undefined
   /** Longest that a quota which names its reset keeps it open. Default 1 hour. */
   readonly maxLockedFor?: Duration.Input | undefined
-  /** What becomes of calls while others try the circuit: they fail, or wait for the verdict. Default `"fail"`. */
+  /** What becomes of calls while others try the circuit: they fail, or wait for the verdict (1,000 of them). Default `"fail"`. */
   readonly whileProbing?: "fail" | "wait" | undefined
   /** `"shadow"` counts and tells, and stops nothing. Default `"enforce"`. */
   readonly mode?: "enforce" | "shadow" | undefined

@@ -234,6 +234,21 @@ describe("whileProbing: wait", () => {
     })
   )
 
+  it.effect("is for a thousand, and refuses more", () =>
+    Effect.gen(function* () {
+      const { circuits, probe, verdict } = yield* waiting()
+      const call = Effect.exit(circuits.execute("a")(Effect.void))
+      const others = yield* Effect.forEach(Array(998).keys(), () => fork(call))
+      assert.isTrue(others.every((other) => other.pollUnsafe() === undefined))
+      const refused = yield* call
+      assert.isTrue(Exit.isFailure(refused))
+      yield* Deferred.succeed(verdict, undefined)
+      yield* Fiber.join(probe)
+      for (const other of others) assert.isTrue(Exit.isSuccess(yield* Fiber.join(other)))
+      assert.isTrue(Exit.isSuccess(yield* call))
+    })
+  )
+
   it.effect("ends with the deadline of who waits", () =>
     Effect.gen(function* () {
       const { circuits } = yield* waiting()

@@ -376,6 +376,21 @@ describe("scopes", () => {
     })
   )
 
+  it.effect("are named by who had to wait for them", () =>
+    Effect.gen(function* () {
+      const limits = yield* limiter({
+        requestsPerMinute: 6000,
+        scopes: [{ by: "tenant", requestsPerMinute: 60, burst: "1 second" }],
+        maxWait: "1500 millis"
+      })
+      const take = () => fork(limits.acquire("key").pipe(as({ tenant: "a" })))
+      const fibers = [yield* take(), yield* take(), yield* take()]
+      yield* TestClock.adjust("1500 millis")
+      const last = fibers[2] ?? assert.fail()
+      assert.deepInclude(failureOf(last), { limit: "tenant.requestsPerMinute", why: "wait-too-long" })
+    })
+  )
+
   it.effect("wait behind the limit of all when their own has room, and the other way round, without a deadlock", () =>
     Effect.gen(function* () {
       const limits = yield* limiter({

@@ -295,7 +295,7 @@ describe("a 429", () => {
       ])
       yield* Effect.flip(provider.generate(request))
       const failure = yield* Effect.flip(provider.generate(request))
-      assert.deepInclude(failure.reason, { _tag: "RateLimitExceeded", why: "limited" })
+      assert.deepInclude(failure.reason, { _tag: "RateLimitExceeded", limit: "pause", why: "limited" })
       assert.strictEqual(Duration.toMillis(failure.retryAfter ?? 0), 9000)
     })
   )

@@ -6,7 +6,7 @@ import { Deadline } from "../Deadline.ts"
 import type { Outcome, Refusal, Ticket } from "./circuit.ts"
 import { isTicket, refused, type Settings } from "./circuitGate.ts"
 import { type Verdict, verdictOf } from "./circuitVerdict.ts"
-import { changed } from "./circuitWait.ts"
+import { changed, hasRoom } from "./circuitWait.ts"
 import { onTheSpot } from "./onTheSpot.ts"
 import type { CircuitOpen } from "./reasons.ts"
 
@@ -103,7 +103,7 @@ class Trying<A, E, R> {
       watch.let()
       return this.self
     }
-    if (!refusal.undecided || !waits) return Effect.fail(refused(this.circuit, refusal))
+    if (!refusal.undecided || !waits || !hasRoom(store)) return Effect.fail(refused(this.circuit, refusal))
     return Effect.withFiber((fiber) => {
       const now = this.settings.now()
       this.until ??= Math.min(fiber.getRef(Deadline), now + this.settings.rules.probeLease)

@@ -9,7 +9,7 @@ import { bare } from "./bare.ts"
 import type { Refusal, Rules, Ticket } from "./circuit.ts"
 import type { Slowness } from "./circuitRules.ts"
 import { type Locks, outcomesOf, type Verdict } from "./circuitVerdict.ts"
-import { changed } from "./circuitWait.ts"
+import { changed, hasRoom } from "./circuitWait.ts"
 import { onTheSpot } from "./onTheSpot.ts"
 import { CircuitOpen, type Reason } from "./reasons.ts"
 
@@ -200,7 +200,12 @@ class Attempt implements Permit {
 
   private refused(circuit: string, refusal: Refusal): Refused {
     const reason = refused(labelOf(circuit, this.call.provider), refusal)
-    return { reason, circuit, waits: !this.gate.refuses(this.call, refusal), millis: refusal.retryAfter ?? 0 }
+    return {
+      reason,
+      circuit,
+      waits: !this.gate.refuses(this.call, refusal) && hasRoom(this.gate.settings.store),
+      millis: refusal.retryAfter ?? 0
+    }
   }
 }
 

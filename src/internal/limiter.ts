@@ -11,7 +11,7 @@ import { ExpectedOutput } from "./expectedOutput.ts"
 import { amountOf, type Cost, type Counted, type CountedScope, entryOf, keyOf, type Slot, slotsOf } from "./limits.ts"
 import { MemoryQuotaStore } from "./memoryQuotaStore.ts"
 import { Pool } from "./pool.ts"
-import { type Bounds, Lines, refused, Visit } from "./queueing.ts"
+import { type Bounds, Lines, pause, refused, Visit } from "./queueing.ts"
 import type { RateLimitExceeded } from "./reasons.ts"
 import type { Account } from "./account.ts"
 import { Recent } from "./recent.ts"
@@ -185,7 +185,7 @@ export class Applicant {
   protected readonly limiter: Limiter
   protected readonly plan: Plan
   private readonly pool: Pool | undefined
-  private readonly bounds: () => Bounds
+  private readonly bounds: () => Omit<Bounds, "limitOf">
   private visit: Visit | undefined
 
   constructor(
@@ -193,7 +193,7 @@ export class Applicant {
     plan: Plan,
     cost: Cost,
     now: number,
-    bounds: () => Bounds,
+    bounds: () => Omit<Bounds, "limitOf">,
     pool?: Pool,
     entries?: ReadonlyArray<Entry>
   ) {
@@ -205,7 +205,7 @@ export class Applicant {
     const large = plan.slots.find((slot, i) => (this.entries[i]?.amount ?? 0) > slot.limit.most)
     if (large !== undefined) this.turn = refused(large.limit.name, "larger-than-limit", undefined)
     else if (limiter.lines.size > 0 || (pool !== undefined && pool.closedUntil(now) > now))
-      this.turn = this.visiting().turn(now, plan.slots[0]?.limit.name ?? "")
+      this.turn = this.visiting().turn(now)
     if (pool !== undefined && limiter.store.shared !== undefined) this.entries = [...this.entries, pool.pauseEntry]
   }
 
@@ -216,7 +216,7 @@ export class Applicant {
 
   /** As errors name it. */
   limitAt(entry: number): string {
-    return this.plan.slots[entry]?.limit.name ?? "pause"
+    return this.plan.slots[entry]?.limit.name ?? pause
   }
 
   /** It has what it wanted: the next one's turn. */
@@ -242,7 +242,7 @@ export class Applicant {
     this.visit ??= new Visit(
       this.limiter.lines,
       this.plan.lines,
-      this.bounds(),
+      { ...this.bounds(), limitOf: (line) => this.plan.slots.find((slot) => slot.line === line)?.limit.name ?? pause },
       this.pool && ((now) => this.pool?.closedUntil(now) ?? -Infinity)
     )
     return this.visit

@@ -76,6 +76,8 @@ export interface Bounds {
   /** Milliseconds: it must be over by then. */
   readonly deadline: number
   readonly mayWait: boolean
+  /** What the limits of a line are called in errors. */
+  readonly limitOf: (line: number) => string
   /** When the call came first, where it was there before. */
   readonly cameAt?: number | undefined
 }
@@ -102,10 +104,10 @@ export class Visit {
   }
 
   /** A wait before the store is asked, where others are in front. */
-  turn(now: number, limit: string): Effect.Effect<void, RateLimitExceeded> | undefined {
+  turn(now: number): Effect.Effect<void, RateLimitExceeded> | undefined {
     const closedUntil = this.closedUntil?.(now) ?? -Infinity
-    if (closedUntil > now) return this.waitOrFail(this.names.length - 1, closedUntil, closedUntil - now, limit)
-    return this.pass(0, limit)
+    if (closedUntil > now) return this.waitOrFail(this.names.length - 1, closedUntil, closedUntil - now, pause)
+    return this.pass(0)
   }
 
   /** The limit of a line denied: waits there until it is worth asking again, or fails. */
@@ -144,10 +146,10 @@ export class Visit {
     }
   }
 
-  private pass(from: number, limit: string): Effect.Effect<void, RateLimitExceeded> | undefined {
+  private pass(from: number): Effect.Effect<void, RateLimitExceeded> | undefined {
     for (let i = from; i < this.names.length; i++) {
       if (this.places[i] === undefined && this.lineAt(i)?.isBefore(this.rank) === true)
-        return this.waitOrFail(i, -Infinity, undefined, limit)
+        return this.waitOrFail(i, -Infinity, undefined, this.bounds.limitOf(i))
     }
     return undefined
   }
@@ -167,17 +169,17 @@ export class Visit {
       if (place === undefined || line === undefined) return refused(limit, "queue-full", undefined)
       const earliest = place.first ? readyAt : line.opensAt
       if (earliest > this.until && earliest < Infinity) return refused(limit, "wait-too-long", earliest - now)
-      return Effect.flatMap(line.sleep(place, readyAt), (act) => (act ? this.act(at, limit) : tooLong(limit)))
+      return Effect.flatMap(line.sleep(place, readyAt), (act) => (act ? this.act(at) : tooLong(limit)))
     })
   }
 
   /** First in a line: goes on to the next one in its way. */
-  private act(at: number, limit: string): Effect.Effect<void, RateLimitExceeded> {
+  private act(at: number): Effect.Effect<void, RateLimitExceeded> {
     return Effect.withFiber((fiber) => {
       const now = clockOf(fiber)
       const closedUntil = this.closedUntil?.(now) ?? -Infinity
-      if (closedUntil > now) return this.wait(this.names.length - 1, closedUntil, limit)
-      return this.pass(at + 1, limit) ?? this.heeding()
+      if (closedUntil > now) return this.wait(this.names.length - 1, closedUntil, pause)
+      return this.pass(at + 1) ?? this.heeding()
     })
   }
 
@@ -216,6 +218,9 @@ const blindly = 500
 const spread = 50
 
 const clockOf = (fiber: Fiber.Fiber<unknown, unknown>) => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+
+/** What closes a line to everybody, as errors name it. */
+export const pause = "pause"
 
 const tooLong = (limit: string) => refused(limit, "wait-too-long", undefined)
 
