@@ -13,6 +13,7 @@ import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as memoryQuotaStore from "./internal/memoryQuotaStore.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
+import type * as Ledger from "./Ledger.ts"
 
 export type Quota =
   /** Refills continuously; a full bucket admits a burst of its capacity. Settling may leave a debt. */
@@ -30,6 +31,8 @@ export interface Entry {
   readonly quota: Quota
   /** What becomes of it while a shared store does not answer. Default: what it is part of fails. */
   readonly outage?: Outage | undefined
+  /** Of money, in a `Window` or a `Rolling` quota: what is charged to it becomes a line of the ledger. */
+  readonly subject?: Ledger.Subject | undefined
 }
 
 /**
@@ -85,8 +88,17 @@ export interface Service {
    * given twice, so that it admits no more than its capacity and refill of what was really used. It may give
    * back less, never more: perhaps nothing where the call lasted longer than half the time that the bucket takes to fill, or
    * where its refill was changed meanwhile.
+   *
+   * Where entries are of money, one line is written to the ledger, with the lease as its id, the amount of the first of them
+   * and a posting for each: by `charge`, or as `lost` where that is absent and something was used; none where it is absent
+   * and nothing was. An expired lease has got its line already (`expired`, what was reserved); the difference becomes a
+   * second one, `corrected`.
    */
-  readonly settle: (lease: string, actual: ReadonlyArray<number>) => Effect.Effect<void, StoreUnavailable>
+  readonly settle: (
+    lease: string,
+    actual: ReadonlyArray<number>,
+    charge?: Ledger.Charge
+  ) => Effect.Effect<void, StoreUnavailable>
   /**
    * Takes every entry or none, for good: there is no lease and nothing to settle. Of a `Concurrency` entry it only asks
    * whether there is room.
@@ -103,6 +115,26 @@ export interface Service {
   readonly observe: (entry: Entry) => Effect.Effect<void, StoreUnavailable>
   /** Present where other processes take from it, too: what they give back is not heard of here. */
   readonly shared?: Shared | undefined
+  /** Present where money is counted. */
+  readonly ledger?: LedgerStore | undefined
+}
+
+export interface LedgerStore extends Ledger.Service {
+  /**
+   * Books a charge that nothing was reserved for, whatever the quotas hold: a line, and its entries in their counters. They
+   * may be negative; no counter falls below zero, and the postings say by how much it fell. Of a line that is there already
+   * nothing is booked again.
+   */
+  readonly post: (line: Post) => Effect.Effect<void, StoreUnavailable>
+}
+
+export interface Post {
+  readonly id: string
+  /** Nano-USD. */
+  readonly amount: number
+  readonly subject: Ledger.Subject
+  readonly charge: Ledger.Charge
+  readonly entries: ReadonlyArray<Pick<Entry, "key" | "amount" | "quota">>
 }
 
 export interface Shared {

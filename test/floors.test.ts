@@ -17,7 +17,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "Metrics"
   ],
   ["LlmProvider", "Tokens"],
-  ["Gate"],
+  ["Gate", "Pricing"],
   ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker"],
   ["OpenAi", "Anthropic", "RedisQuotaStore", "RedisCircuitBreakerStore"],
   ["LocalLlm", "Resilient"],

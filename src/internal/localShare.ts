@@ -55,17 +55,19 @@ const pause = Duration.seconds(1)
 
 export class LocalShare implements Service {
   readonly shared: Shared
+  readonly ledger: Service["ledger"]
   private readonly store: Service
   private readonly breaker = new StoreBreaker()
   private readonly fallbacks: Metric.Metric<number, unknown>
   private readonly notAsked: Record<"reserve" | "take" | "read", Exit.Exit<never, StoreUnavailable>>
-  private ledger: ShareLedger | undefined
+  private own: ShareLedger | undefined
   private cancels = 0
   private booking = false
 
   constructor(store: Service, shared: Shared) {
     this.store = store
     this.shared = shared
+    this.ledger = store.ledger
     this.fallbacks = Metric.withAttributes(Metrics.storeFallbacks, { store: shared.name })
     const description = `not asked after ${maxFailures} failures`
     const failed = (operation: string) =>
@@ -85,8 +87,8 @@ export class LocalShare implements Service {
     })
 
   /** Where the store granted it, the store is told, in an outage too: it knows itself how to tell it later. */
-  readonly settle: Service["settle"] = (lease, actual) =>
-    this.ledger?.settle(lease, actual) ?? this.store.settle(lease, actual)
+  readonly settle: Service["settle"] = (lease, actual, charge) =>
+    this.own?.settle(lease, actual) ?? this.store.settle(lease, actual, charge)
 
   /** What the store took though its answer was lost is not undone, and counts twice. */
   readonly take: Service["take"] = (entries) =>
@@ -104,7 +106,7 @@ export class LocalShare implements Service {
 
   /** How much is remembered, for tests. */
   get size(): { readonly leases: number; readonly cancels: number } {
-    return { leases: this.ledger?.size ?? 0, cancels: this.cancels }
+    return { leases: this.own?.size ?? 0, cancels: this.cancels }
   }
 
   private answer<A>(question: Question<A>): Answer<A> {
@@ -126,7 +128,7 @@ export class LocalShare implements Service {
   }
 
   private get isWell(): boolean {
-    return this.breaker.isCalm && this.ledger?.owes !== true
+    return this.breaker.isCalm && this.own?.owes !== true
   }
 
   private succeeded<A>(answer: A, epoch: number): Answer<A> {
@@ -156,8 +158,8 @@ export class LocalShare implements Service {
 
   private locally(caller: Caller): ShareLedger {
     this.fallbacks.updateUnsafe(1, caller.context)
-    this.ledger ??= new ShareLedger(caller.getRef(Clock.Clock), this.shared.instances)
-    return this.ledger
+    this.own ??= new ShareLedger(caller.getRef(Clock.Clock), this.shared.instances)
+    return this.own
   }
 
   /** It may have been carried out though its answer was lost. */
@@ -174,10 +176,10 @@ export class LocalShare implements Service {
 
   /** What cannot be booked is tried again after the next success, but not without a pause. */
   private book(caller: Caller): void {
-    const { booking, ledger } = this
-    if (booking || ledger?.owes !== true) return
+    const { booking, own } = this
+    if (booking || own?.owes !== true) return
     this.booking = true
-    const booked = Effect.catchCause(ledger.book(this.store), () =>
+    const booked = Effect.catchCause(own.book(this.store), () =>
       Effect.andThen(
         Effect.logDebug(`What was taken without quota store ${this.shared.name} could not be booked yet`),
         Effect.sleep(pause)

@@ -6,9 +6,13 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Denied, Entry, Granted, Quota, Service } from "../QuotaStore.ts"
+import type { Line, Posting } from "../Ledger.ts"
+import type { Denied, Entry, Granted, Post, Quota, Service } from "../QuotaStore.ts"
 import type { Account } from "./account.ts"
+import * as bookings from "./bookings.ts"
 import { Accounts } from "./memoryAccounts.ts"
+import { granted, type Item, longestWait, refused, remaining } from "./memoryItems.ts"
+import { MemoryLedger } from "./memoryLedger.ts"
 import * as quotas from "./quotas.ts"
 
 export interface Options {
@@ -22,14 +26,10 @@ export interface Options {
 export const make = (options: Options = {}): Effect.Effect<MemoryQuotaStore> =>
   Effect.map(Clock.Clock, (clock) => new MemoryQuotaStore(clock, options.renew ?? true))
 
-/** One entry of a reservation, and the account it is taken of. */
-interface Item {
-  readonly entry: Entry
-  readonly account: Account
-}
-
 interface Lease {
   readonly items: ReadonlyArray<Item>
+  /** Whether any of them is of money. */
+  readonly isMoney: boolean
   readonly at: number
   /** When it expires; when it has, when it is forgotten. */
   until: number
@@ -55,6 +55,12 @@ export class MemoryQuotaStore implements Service {
   /** Leases settled before they were reserved, and until when that is remembered; in the order of both. */
   private readonly marks = new Map<string, number>()
   private nextExpiry = Infinity
+  readonly ledger = new MemoryLedger({
+    now: () => this.now(),
+    book: ({ entries }, now) => this.book(entries, now),
+    counted: (account, slot) => this.counted(account, slot),
+    open: () => this.openPostings()
+  })
 
   constructor(clock: Clock.Clock, renew: boolean) {
     this.clock = clock
@@ -95,12 +101,16 @@ export class MemoryQuotaStore implements Service {
     return quotas.takeUnit(account, this.clock.currentTimeMillisUnsafe())
   }
 
-  readonly settle: Service["settle"] = (lease, actual) => {
+  readonly settle: Service["settle"] = (lease, actual, charge) => {
     const now = this.now()
     const held = this.leases.get(lease)
     if (held === undefined) this.mark(lease, now)
     else {
       this.leases.delete(lease)
+      if (held.isMoney) {
+        const end = held.expired ? bookings.corrected : bookings.settled
+        this.write(end(reservedOf(lease, held), actual, charge, now), now)
+      }
       let i = 0
       for (const item of held.items) {
         const { amount, quota } = item.entry
@@ -183,7 +193,8 @@ export class MemoryQuotaStore implements Service {
     const denied = this.ask(items, now)
     if (denied !== undefined) return denied
     const until = this.renew ? Infinity : now + Duration.toMillis(ttl)
-    this.leases.set(lease, { items, at: now, until, expired: false })
+    const isMoney = items.some(({ entry }) => entry.subject !== undefined)
+    this.leases.set(lease, { items, isMoney, at: now, until, expired: false })
     if (until < this.nextExpiry) this.nextExpiry = until
     return granted(items, now, true)
   }
@@ -211,6 +222,42 @@ export class MemoryQuotaStore implements Service {
     quotas.correct(current, { amount, used, at }, now)
   }
 
+  private write(line: Line | undefined, now: number): void {
+    if (line !== undefined) this.ledger.add(line, now)
+  }
+
+  /** Below zero nothing falls. */
+  private book(entries: Post["entries"], now: number): ReadonlyArray<Posting> {
+    return entries.flatMap((entry) => {
+      const account = this.accounts[entry.quota._tag].of(entry, now)
+      const amount = quotas.book(account, entry.amount, now)
+      const posting = amount === 0 ? undefined : bookings.postingOf(entry, amount, now)
+      return posting === undefined ? [] : [posting]
+    })
+  }
+
+  private counted(name: string, slot: number): number {
+    const { Rolling, Window } = this.accounts
+    const account = Window.get(name) ?? Rolling.get(name)
+    if (account === undefined) return 0
+    const taken =
+      account.quota._tag === "Window" ? account.taken : account.slots.find(({ index }) => index === slot)?.taken
+    let held = 0
+    for (const posting of this.openPostings())
+      if (posting.account === name && posting.slot === slot) held += posting.amount
+    return (taken ?? 0) - held
+  }
+
+  private *openPostings(): Generator<Posting> {
+    for (const lease of this.leases.values()) {
+      if (!lease.isMoney || lease.expired) continue
+      for (const { entry } of lease.items) {
+        const posting = entry.subject && bookings.postingOf(entry, entry.amount, lease.at)
+        if (posting !== undefined) yield posting
+      }
+    }
+  }
+
   private mark(lease: string, now: number): void {
     this.marks.delete(lease)
     this.marks.set(lease, now + remembered)
@@ -225,6 +272,7 @@ export class MemoryQuotaStore implements Service {
     for (const [name, lease] of this.leases) {
       if (lease.until <= now && !lease.expired) {
         lease.expired = true
+        if (lease.isMoney) this.write(bookings.expired(reservedOf(name, lease), now), now)
         lease.until += remembered
         for (const item of lease.items)
           if (item.entry.quota._tag === "Concurrency") this.correct(item, 0, lease.at, now)
@@ -243,36 +291,8 @@ const onTheSpot = <A>(act: () => A): Exit.Exit<A> => {
   }
 }
 
-/** Takes what was asked for. */
-const granted = (items: ReadonlyArray<Item>, now: number, holds: boolean): Granted => {
-  for (const { account, entry } of items) {
-    account.asked = 0
-    if (holds || entry.quota._tag !== "Concurrency") quotas.take(account, entry.amount, now)
-  }
-  return { _tag: "Granted", remaining: remaining(items), now }
-}
-
-const refused = (
-  entry: number,
-  retryAfter: number | undefined,
-  remaining: ReadonlyArray<number>,
-  now: number
-): Denied =>
-  retryAfter === undefined
-    ? { _tag: "Denied", entry, remaining, now }
-    : { _tag: "Denied", entry, retryAfter: Duration.millis(retryAfter), remaining, now }
-
-const remaining = (items: ReadonlyArray<Item>): ReadonlyArray<number> =>
-  items.map(({ account }) => quotas.remaining(account))
-
-/** Until every account has room for all that is asked of it; `undefined` where one of them never will. */
-const longestWait = (items: ReadonlyArray<Item>, now: number): number | undefined => {
-  let longest = 0
-  for (const { account } of items) {
-    if (!quotas.isOver(account, now)) continue
-    const wait = quotas.wait(account, now)
-    if (wait === undefined) return undefined
-    longest = Math.max(longest, wait)
-  }
-  return longest
-}
+const reservedOf = (lease: string, { at, items }: Lease): bookings.Reserved => ({
+  lease,
+  entries: items.map(({ entry }) => entry),
+  at
+})

@@ -176,6 +176,14 @@ export const correct = (account: Account, settled: Settled, now: number): void =
   else account.taken = Math.max(0, account.taken + more)
 }
 
+/** Books what nothing was reserved for, of a window or a rolling quota that is aged until now; says by how much it changed. */
+export const book = (account: Account, amount: number, now: number): number => {
+  const before = account.taken
+  if (account.quota._tag === "Rolling") bookSlot(account, slotAt(account.quota, now), amount)
+  else account.taken = Math.max(0, before + amount)
+  return account.taken - before
+}
+
 /** A slot that no longer counts goes again when the account is aged next. */
 const bookSlot = (account: Account, index: number, amount: number): void => {
   const { slots } = account

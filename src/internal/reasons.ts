@@ -85,7 +85,7 @@ const windowNames = {
 /** There is no price for the model, so a budget cannot admit it. */
 export class Unpriced extends Schema.TaggedError<Unpriced>()("Unpriced", {}) {
   override get message(): string {
-    return "The model has no known price: add it to the price table or give a default price"
+    return "No price is known for the model: give one with Pricing.layerTable, or a default price"
   }
 }
 

@@ -4,8 +4,12 @@
  */
 import type { Case, Env } from "../internal/quotaContract.ts"
 import { leases } from "../internal/quotaContractLeases.ts"
+import { ledger } from "../internal/quotaContractLedger.ts"
 import { limits } from "../internal/quotaContractLimits.ts"
 
 export type { Case, Env }
 
-export const cases: ReadonlyArray<Case> = [...limits, ...leases]
+/** For stores that do not count money. */
+export const casesWithoutLedger: ReadonlyArray<Case> = [...limits, ...leases]
+
+export const cases: ReadonlyArray<Case> = [...casesWithoutLedger, ...ledger]

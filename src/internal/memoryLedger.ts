@@ -1,0 +1,161 @@
+/** The ledger of a store in memory: the last lines, the sums of all, and what they say of each counter. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Line, Mismatch, Posting, Query, Subject } from "../Ledger.ts"
+import type { LedgerStore, Post } from "../QuotaStore.ts"
+import { type Row, rowOf, sumBy } from "./ledgerSums.ts"
+
+/** What a ledger needs of its store. */
+export interface Books {
+  /** Its time, when what is due by then has been booked. */
+  readonly now: () => number
+  /** Books the entries of a post, and answers what that changed. */
+  readonly book: (post: Post, now: number) => ReadonlyArray<Posting>
+  /** What a counter says, without what open reservations hold of it. */
+  readonly counted: (account: string, slot: number) => number
+  /** The counters of which open reservations hold something. */
+  readonly open: () => Iterable<Pick<Posting, "account" | "slot" | "endsAt">>
+}
+
+const maxLines = 10_000
+const maxRows = 100_000
+const maxDays = 400
+const defaultLines = 100
+const mostLines = 1000
+
+type Changing<A> = { -readonly [K in keyof A]: A[K] }
+
+export class MemoryLedger implements LedgerStore {
+  private readonly books: Books
+  /** Oldest first, by their ids. */
+  private readonly last = new Map<string, Line>()
+  /** By day, and by all else that is told apart. */
+  private readonly days = new Map<string, Map<string, Changing<Row>>>()
+  private rows = 0
+  private readonly recorded = new Map<string, Changing<Posting>>()
+  private sweepAt = 1024
+
+  constructor(books: Books) {
+    this.books = books
+  }
+
+  add(line: Line, now: number): void {
+    this.last.set(line.id, line)
+    if (this.last.size > maxLines) this.last.delete(this.last.keys().next().value ?? "")
+    this.sum(rowOf(line))
+    for (const posting of line.postings) if (posting.endsAt > now) this.record(posting)
+    if (this.recorded.size >= this.sweepAt) this.sweep(now)
+  }
+
+  readonly post: LedgerStore["post"] = (post) => {
+    const now = this.books.now()
+    if (this.last.has(post.id)) return Exit.void
+    const { amount, charge, id, subject } = post
+    this.add({ ...subject, ...charge, id, at: now, amount, postings: this.books.book(post, now) }, now)
+    return Exit.void
+  }
+
+  readonly report: LedgerStore["report"] = (query: Query) => {
+    this.books.now()
+    return Exit.succeed(sumBy(this.allRows(), query))
+  }
+
+  readonly lines: LedgerStore["lines"] = (limit = defaultLines) => {
+    this.books.now()
+    return Exit.succeed([...this.last.values()].slice(-Math.min(limit, mostLines)).reverse())
+  }
+
+  readonly check: LedgerStore["check"] = Effect.sync(() => {
+    const now = this.books.now()
+    const seen = new Map<string, Pick<Posting, "account" | "slot" | "endsAt">>()
+    for (const counter of [...this.recorded.values(), ...this.books.open()])
+      if (counter.endsAt > now) seen.set(counterOf(counter), counter)
+    const mismatches: Array<Mismatch> = []
+    for (const [name, { account, slot }] of seen) {
+      const recorded = this.recorded.get(name)?.amount ?? 0
+      const counted = this.books.counted(account, slot)
+      if (counted !== recorded) mismatches.push({ account, slot, counted, recorded })
+    }
+    return mismatches
+  })
+
+  readonly forget: LedgerStore["forget"] = (tenant) => {
+    this.books.now()
+    for (const [id, line] of this.last) {
+      if (line.tenant === tenant) this.last.set(id, withoutIdentity(line))
+    }
+    for (const rows of this.days.values()) {
+      for (const [name, row] of rows) {
+        if (row.tenant !== tenant) continue
+        rows.delete(name)
+        this.rows--
+        this.sum(withoutIdentity(row))
+      }
+    }
+    return Exit.void
+  };
+
+  private *allRows(): Generator<Row> {
+    for (const rows of this.days.values()) yield* rows.values()
+  }
+
+  /** When there are too many callers to tell apart, further ones are summed up without a name. */
+  private sum(row: Row): void {
+    const rows = this.rowsOf(row.day)
+    const { amount, charges, input, output, saved } = row
+    let name = nameOf(row)
+    let sum = rows.get(name)
+    if (sum === undefined && this.rows >= maxRows) {
+      row = withoutIdentity(row)
+      name = nameOf(row)
+      sum = rows.get(name)
+    }
+    if (sum === undefined) {
+      rows.set(name, { ...row })
+      this.rows++
+      return
+    }
+    sum.charges += charges
+    sum.amount += amount
+    sum.saved += saved
+    sum.input += input
+    sum.output += output
+  }
+
+  private rowsOf(day: string): Map<string, Changing<Row>> {
+    const known = this.days.get(day)
+    if (known !== undefined) return known
+    const rows = new Map<string, Changing<Row>>()
+    this.days.set(day, rows)
+    if (this.days.size > maxDays) {
+      const [oldest = ""] = [...this.days.keys()].sort()
+      this.rows -= this.days.get(oldest)?.size ?? 0
+      this.days.delete(oldest)
+    }
+    return rows
+  }
+
+  private record(posting: Posting): void {
+    const name = counterOf(posting)
+    const recorded = this.recorded.get(name)
+    if (recorded === undefined) this.recorded.set(name, { ...posting })
+    else recorded.amount += posting.amount
+  }
+
+  private sweep(now: number): void {
+    for (const [name, { endsAt }] of this.recorded) if (endsAt <= now) this.recorded.delete(name)
+    this.sweepAt = 2 * Math.max(512, this.recorded.size)
+  }
+}
+
+const counterOf = ({ account, slot }: Pick<Posting, "account" | "slot">): string => `${slot}@${account}`
+
+const nameOf = ({ feature, model, provider, tenant, user }: Row): string =>
+  JSON.stringify([provider, model, tenant ?? null, user ?? null, feature ?? null])
+
+/** Whose it was is in none of these. */
+const withoutIdentity = <A extends Partial<Pick<Subject, "tenant" | "user" | "feature" | "run">>>(of: A): A => {
+  const rest = { ...of }
+  for (const field of ["tenant", "user", "feature", "run", "note"] as const) delete rest[field as keyof A]
+  return rest
+}
