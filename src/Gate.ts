@@ -16,6 +16,7 @@ import type * as Caller from "./Caller.ts"
 import { type Step, stepsOf } from "./internal/admission.ts"
 import { judge, Watch } from "./internal/ending.ts"
 import { Running } from "./internal/running.ts"
+import type * as Ledger from "./Ledger.ts"
 import type { LlmError, Phase, Reason } from "./LlmError.ts"
 import type { Service } from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
@@ -64,9 +65,12 @@ export interface Claim {
    * once where `call.mayWait` is false, and after a bounded time in any case.
    */
   readonly denied: (denied: QuotaStore.Denied) => Effect.Effect<void, Reason>
-  readonly granted?: ((remaining: ReadonlyArray<number>) => void) | undefined
+  /** `now` is the time of the store's clock. */
+  readonly granted?: ((remaining: ReadonlyArray<number>, now: number) => void) | undefined
   /** What was really used, entry by entry. */
   readonly actual: (settlement: Settlement) => ReadonlyArray<number>
+  /** How it is charged, where entries are of money; asked behind `actual`. `undefined` where there is nothing to say. */
+  readonly charge?: ((settlement: Settlement) => Ledger.Charge | undefined) | undefined
   /** At the end of every attempt that made this claim, granted or not, behind the store's own settle; must be short. */
   readonly over?: ((settlement: Settlement) => Effect.Effect<void> | undefined) | undefined
 }
@@ -81,6 +85,8 @@ export interface Call {
   readonly deadline: number
   /** False for a hedge: it is refused where it would have to wait. */
   readonly mayWait: boolean
+  /** A name that no other process gives. */
+  readonly unique: () => string
   /** What all attempts of one call have in common; `undefined` outside of a policy that opens it. */
   readonly attempts: Attempts.Ledger | undefined
 }
@@ -95,6 +101,11 @@ export interface Settlement {
   readonly phase: Phase
   readonly error: LlmError | undefined
   readonly usage: Usage | undefined
+  /**
+   * All that came of texts, reasoning and arguments of tools, for who counts it. A function, so that no answer gets into a
+   * log by way of the settlement.
+   */
+  readonly output: () => string
   /** Rate-limit headers of the answer, where the provider exposes them. */
   readonly headers: Readonly<Record<string, unknown>> | undefined
   /** Milliseconds from the provider's start; waiting at gates is not in it. Zero where the call was refused. */

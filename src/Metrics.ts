@@ -51,3 +51,25 @@ export const circuitBreakerShadow = Metric.counter("llm_circuit_breaker_shadow_t
   description: "Calls that a circuit breaker would have refused if it were enforced",
   incremental: true
 })
+
+/** What a limit of a budget that all share has spent in its window, by `limit`. */
+export const budgetSpent = Metric.gauge("llm_budget_spent_usd", {
+  description: "Money spent in the running window of a budget, as far as this process knows"
+})
+
+/** What is left of it. */
+export const budgetRemaining = Metric.gauge("llm_budget_remaining_usd", {
+  description: "Money left in the running window of a budget, as far as this process knows"
+})
+
+/** Calls refused by a budget, by `limit`. */
+export const budgetRefused = Metric.counter("llm_budget_refused_total", {
+  description: "Calls refused by a budget",
+  incremental: true
+})
+
+/** Calls that a budget in shadow mode let through, by `limit`. */
+export const budgetShadow = Metric.counter("llm_budget_shadow_total", {
+  description: "Calls that a budget would have refused if it were enforced",
+  incremental: true
+})

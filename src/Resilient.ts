@@ -9,6 +9,7 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Budget from "./Budget.ts"
 import * as CircuitBreaker from "./CircuitBreaker.ts"
 import type { CircuitBreakerStore } from "./CircuitBreakerStore.ts"
 import * as Degrade from "./Degrade.ts"
@@ -18,6 +19,7 @@ import * as Hedge from "./Hedge.ts"
 import { config, configError, type Configurable } from "./internal/configurable.ts"
 import { integer } from "./internal/options.ts"
 import * as LlmProvider from "./LlmProvider.ts"
+import type { Pricing } from "./Pricing.ts"
 import type { QuotaStore } from "./QuotaStore.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 import * as Retry from "./Retry.ts"
@@ -36,6 +38,8 @@ export interface Slots {
   readonly retry?: RetryOptions | undefined
   /** Keeps attempts from a provider that is failing, or that refuses the key. */
   readonly circuitBreaker?: CircuitBreaker.Options | undefined
+  /** Keeps what attempts cost below limits of money. */
+  readonly budget?: Budget.Options | undefined
   /** Keeps attempts below limits of requests, tokens and concurrency. */
   readonly rateLimiter?: RateLimiter.Options | undefined
   /** Gates of your own, once per attempt, before those of the other slots. */
@@ -60,10 +64,12 @@ type Exact<O, Shape> = { readonly [K in Exclude<keyof O, keyof Shape>]: never }
 
 /** What a slot in use provides beside the provider, and what it needs. */
 interface Provided {
+  readonly budget: Budget.Budget
   readonly circuitBreaker: CircuitBreaker.CircuitBreaker
   readonly rateLimiter: RateLimiter.RateLimiter
 }
 interface Required {
+  readonly budget: QuotaStore | Pricing
   readonly circuitBreaker: CircuitBreakerStore
   readonly rateLimiter: QuotaStore
 }
@@ -118,6 +124,7 @@ export const layerConfig = <
 const stack = (providers: Options["providers"], slots: Slots) => {
   const wrap = make(slots, providers.length)
   const breaking = slots.circuitBreaker && CircuitBreaker.make(slots.circuitBreaker)
+  const budgeting = slots.budget && Budget.make(slots.budget)
   const limiting = slots.rateLimiter && RateLimiter.make(slots.rateLimiter)
   return Effect.gen(function* () {
     const services = yield* Effect.forEach(providers, LlmProvider.build)
@@ -127,6 +134,11 @@ const stack = (providers: Options["providers"], slots: Slots) => {
       const breaker = yield* breaking
       gates.push(breaker.gate)
       provided = Context.add(provided, CircuitBreaker.CircuitBreaker, breaker)
+    }
+    if (budgeting !== undefined) {
+      const budget = yield* budgeting
+      gates.push(budget.gate)
+      provided = Context.add(provided, Budget.Budget, budget)
     }
     if (limiting !== undefined) {
       const limiter = yield* limiting

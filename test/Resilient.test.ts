@@ -128,6 +128,10 @@ describe("every row of the table, through the whole stack", () => {
       new LlmError.BudgetExceeded({ budget: "b", window: "day", limit: 1, remaining: 0, requested: 1 }),
       { phase: "refused" }
     ),
+    "BudgetExceeded/final": failure(
+      new LlmError.BudgetExceeded({ budget: "b", window: "day", limit: 1, remaining: 0, requested: 1, final: true }),
+      { phase: "refused" }
+    ),
     Unpriced: failure(new LlmError.Unpriced(), { phase: "refused" }),
     InputRejected: failure(new LlmError.InputRejected({ guard: "g", description: "d" }), { phase: "refused" }),
     OutputRejected: failure(new LlmError.OutputRejected({ guard: "g", description: "d", released: false })),

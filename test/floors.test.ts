@@ -12,13 +12,14 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "Caller",
     "Deadline",
     "Attempts",
+    "Ledger",
     "QuotaStore",
     "CircuitBreakerStore",
     "Metrics"
   ],
   ["LlmProvider", "Tokens"],
   ["Gate", "Pricing"],
-  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker"],
+  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker", "Budget"],
   ["OpenAi", "Anthropic", "RedisQuotaStore", "RedisCircuitBreakerStore"],
   ["LocalLlm", "Resilient"],
   ["index", "bin", "testing"]

@@ -25,9 +25,11 @@ class SharedStore implements QuotaStore.Service {
   readonly reads: Array<number> = []
   readonly shared = { name: "fake", instances: () => this.instances }
   readonly inner: QuotaStore.Service
+  readonly ledger: QuotaStore.Service["ledger"]
 
   constructor(inner: QuotaStore.Service) {
     this.inner = inner
+    this.ledger = inner.ledger
   }
 
   readonly reserve: QuotaStore.Service["reserve"] = (lease, entries, ttl) =>
@@ -43,10 +45,10 @@ class SharedStore implements QuotaStore.Service {
   readonly observe: QuotaStore.Service["observe"] = (entry) => this.answer("observe", () => this.inner.observe(entry))
 
   /** As in Redis, it does not fail: it is told later. */
-  readonly settle: QuotaStore.Service["settle"] = (lease, actual) => {
+  readonly settle: QuotaStore.Service["settle"] = (lease, actual, charge) => {
     this.settled.push([lease, actual])
     if (this.mode === "hangs") return Effect.never
-    return this.inner.settle(lease, actual)
+    return this.inner.settle(lease, actual, charge)
   }
 
   private answer<A>(operation: string, act: () => Effect.Effect<A, StoreUnavailable>) {

@@ -57,6 +57,7 @@ export const table = {
   RateLimitExceeded: refused,
   StoreUnavailable: refused,
   BudgetExceeded: unaffordable,
+  "BudgetExceeded/final": row("no", "no", "ignored", "free", "none"),
   Unpriced: unaffordable,
   InputRejected: rejected,
   OutputRejected: rejected,
@@ -79,6 +80,8 @@ const rowOf = (error: LlmError): keyof typeof table => {
       return phase === "answered" ? "InternalProviderError/answered" : reason._tag
     case "NetworkError":
       return phase === "connecting" ? "NetworkError/connecting" : reason._tag
+    case "BudgetExceeded":
+      return reason.final === true ? "BudgetExceeded/final" : reason._tag
     case "TimedOut":
       return reason.phase === "total" ? "TimedOut/total" : reason._tag
     default:

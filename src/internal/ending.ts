@@ -12,7 +12,7 @@ import { LlmError } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import { isVisible, type LlmPart, LlmResponse } from "../LlmResponse.ts"
 
-export type Ending = Pick<Settlement, "outcome" | "phase" | "error" | "usage" | "headers">
+export type Ending = Pick<Settlement, "outcome" | "phase" | "error" | "usage" | "output" | "headers">
 
 type Parts = readonly [LlmPart, ...Array<LlmPart>]
 
@@ -20,6 +20,7 @@ type Parts = readonly [LlmPart, ...Array<LlmPart>]
 interface Flaw {
   readonly truncated: boolean
   readonly finish: Response.FinishPartEncoded | undefined
+  readonly parts?: ReadonlyArray<Response.PartEncoded> | undefined
 }
 
 const flaws = new WeakMap<LlmError, Flaw>()
@@ -37,28 +38,51 @@ const promising = new Set<Response.FinishReason>(["stop", "tool-calls", "unknown
 const verdict = (
   provider: Service,
   finish: Response.FinishPartEncoded | undefined,
-  hasContent: boolean
+  hasContent: boolean,
+  parts?: ReadonlyArray<Response.PartEncoded>
 ): LlmError | undefined => {
   const reason = finish?.reason ?? "unknown"
-  if (reason === "error") return flawed(provider, "the answer ended in an error", { truncated: false, finish })
+  if (reason === "error") return flawed(provider, "the answer ended in an error", { truncated: false, finish, parts })
   if (hasContent || !promising.has(reason)) return undefined
-  return flawed(provider, "the answer is empty", { truncated: true, finish })
+  return flawed(provider, "the answer is empty", { truncated: true, finish, parts })
 }
 
 /** An answer without anything in it, or with the finish reason `error`, is a failure of the provider. */
 export const judge = (provider: Service, answer: LlmResponse): Effect.Effect<LlmResponse, LlmError> => {
-  const flaw = verdict(provider, answer.finish, answer.parts.some(hasContent))
+  const flaw = verdict(provider, answer.finish, answer.parts.some(hasContent), answer.parts)
   return flaw === undefined ? Effect.succeed(answer) : Effect.fail(flaw)
 }
 
 const hasContent = (part: Response.PartEncoded): boolean =>
   part.type === "text" || part.type === "reasoning" ? part.text !== "" : isVisible(part)
 
+const outputOf = (parts: ReadonlyArray<Response.PartEncoded>): string => parts.map(outputOfPart).join("")
+
+const outputOfPart = (part: Response.PartEncoded | LlmPart): string => {
+  switch (part.type) {
+    case "text":
+    case "reasoning":
+      return part.text
+    case "text-delta":
+    case "reasoning-delta":
+    case "tool-params-delta":
+      return part.delta
+    case "tool-call":
+      return JSON.stringify(part.params) ?? ""
+    default:
+      return ""
+  }
+}
+
 /** What passed by in one stream. */
 export class Watch {
   /** How the stream ended, as its pulls said; `undefined` when its reader left first. */
   exit: Exit.Exit<unknown, LlmError> | undefined
   finish: Response.FinishPartEncoded | undefined
+  /** What came so far of texts, reasoning and arguments. */
+  output = ""
+  /** The arguments of tools come bit by bit, and then once more as a whole. */
+  private streamsParams = false
   firstPartAt: number | undefined
   endedAt: number | undefined
   answered = false
@@ -90,6 +114,8 @@ export class Watch {
     this.answered = true
     for (const part of parts) {
       if (this.firstPartAt === undefined && isVisible(part)) this.firstPartAt = this.now()
+      this.streamsParams ||= part.type === "tool-params-delta"
+      if (part.type !== "tool-call" || !this.streamsParams) this.output += outputOfPart(part)
       if (this.finish !== undefined || (part.type !== "error" && part.type !== "finish")) continue
       if (part.type === "finish") this.finish = part
       const flaw =
@@ -130,6 +156,7 @@ export const ending = (
     phase,
     error,
     usage: finish?.usage,
+    output: watch === undefined ? () => outputOf(answer?.parts ?? flaw?.parts ?? []) : () => watch.output,
     headers: finish?.response?.headers ?? headersOf(error)
   }
 }

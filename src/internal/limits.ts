@@ -146,7 +146,7 @@ export const parseScope = (field: string, scope: Scope, outage: Entry["outage"])
 }
 
 /** Names that differ wherever the callers do; nobody differs from every name. */
-const valueOf = (name: string, by: Scope["by"]): CountedScope["of"] => {
+export const valueOf = (name: string, by: Scope["by"]): CountedScope["of"] => {
   if (typeof by === "function") {
     return (caller) => {
       const value = by(caller)

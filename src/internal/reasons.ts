@@ -66,6 +66,8 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   limit: Schema.Int,
   remaining: Schema.Int,
   requested: Schema.Int,
+  /** No other provider is asked, whatever it costs. */
+  final: Schema.optional(Schema.Boolean),
   retryAfter: Schema.optional(Schema.Duration)
 }) {
   override get message(): string {

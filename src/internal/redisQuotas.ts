@@ -24,6 +24,11 @@ export class Keys {
     return `${this.before}instances`
   }
 
+  /** What the names of all that belongs to money begin with. */
+  get money(): string {
+    return `${this.before}money:`
+  }
+
   lease(lease: string): string {
     return `${this.before}lease:${encode(lease)}`
   }
@@ -31,9 +36,16 @@ export class Keys {
   entry({ key, quota }: Pick<Entry, "key" | "quota">): string {
     return `${this.before}${kinds[quota._tag]}:${nameOf({ key: encode(key), quota })}`
   }
+
+  /** The counter of money that a posting names as `nameOf` does, and its kind. */
+  account(name: string): { readonly key: string; readonly kind: "R" | "W" } {
+    const end = name.indexOf("/") + 1
+    const kind = name.slice(0, end).includes("*") ? "R" : "W"
+    return { key: `${this.before}${kind}:${name.slice(0, end)}${encode(name.slice(end))}`, kind }
+  }
 }
 
-const kinds = { Bucket: "B", Rolling: "R", Window: "W", Concurrency: "C" } as const
+export const kinds = { Bucket: "B", Rolling: "R", Window: "W", Concurrency: "C" } as const
 
 /** Longer names are hashed; `#` is in no other name. */
 const maxLength = 200
@@ -83,7 +95,7 @@ const numbersOf = (quota: Quota): readonly [limit: number, own1: number, own2: n
 }
 
 /** The answer of `reserve` and `take`, all of it integers. */
-const answerOf = (reply: ReadonlyArray<number>): Granted | Denied => {
+export const answerOf = (reply: ReadonlyArray<number>): Granted | Denied => {
   const [entry = 0, now = 0] = reply
   if (entry < 0) return { _tag: "Granted", remaining: reply.slice(2), now }
   const retryAfter = reply.at(-1) ?? -1

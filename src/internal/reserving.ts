@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Claim, Reserving, Settlement } from "../Gate.ts"
+import type { Charge } from "../Ledger.ts"
 import { RateLimitExceeded, type Reason } from "../LlmError.ts"
 import type * as QuotaStore from "../QuotaStore.ts"
 import type { Step } from "./admission.ts"
@@ -101,7 +102,7 @@ class Reservation {
   /** The lease is held from the question on: an answer that is lost may still be carried out, and must be undone. */
   private reserve(asked: Asked) {
     const { claims, group } = asked
-    const lease = this.running.lease()
+    const lease = this.running.unique()
     const parts = claims.map((claim) => claim.entries)
     asked.parts = parts
     const settle = (settlement: Settlement) => settled(group.store, lease, claims, parts, settlement)
@@ -117,7 +118,7 @@ class Reservation {
     let from = 0
     for (const [i, claim] of asked.claims.entries()) {
       const to = from + (asked.parts[i]?.length ?? 0)
-      claim.granted?.(answer.remaining.slice(from, to))
+      claim.granted?.(answer.remaining.slice(from, to), answer.now)
       from = to
     }
     return undefined
@@ -153,15 +154,17 @@ const settled = (
 ) => {
   const used: Array<number> = []
   const defects: Array<unknown> = []
+  let charge: Charge | undefined
   for (const [i, claim] of claims.entries()) {
     let actual: ReadonlyArray<number> = []
     try {
       actual = claim.actual(settlement)
+      charge ??= claim.charge?.(settlement)
     } catch (defect) {
       defects.push(defect)
     }
     for (const [at, entry] of (parts[i] ?? []).entries()) used.push(actual[at] ?? entry.amount)
   }
-  const settled = store.settle(lease, used)
+  const settled = store.settle(lease, used, charge)
   return defects.length === 0 ? settled : Effect.andThen(settled, Effect.die(defects[0]))
 }

@@ -60,8 +60,7 @@ export class Running implements Call {
     return Effect.fail(new TimedOut({ phase: "total", after: Duration.millis(now - this.startedAt) }))
   }
 
-  /** A name for a reservation that no other process gives. */
-  lease(): string {
+  unique(): string {
     const random = Context.get(this.context, Random.Random)
     return `${random.nextIntUnsafe().toString(36)}.${random.nextIntUnsafe().toString(36)}`
   }

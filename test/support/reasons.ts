@@ -34,6 +34,14 @@ const reasons: Record<Row, LlmError.Reason> = {
   RateLimitExceeded: new LlmError.RateLimitExceeded({ limit: "rpm", why: "queue-full" }),
   StoreUnavailable: new LlmError.StoreUnavailable({ store: "redis", operation: "reserve" }),
   BudgetExceeded: new LlmError.BudgetExceeded({ budget: "all", window: "day", limit: 2, remaining: 0, requested: 1 }),
+  "BudgetExceeded/final": new LlmError.BudgetExceeded({
+    budget: "all",
+    window: "day",
+    limit: 2,
+    remaining: 0,
+    requested: 1,
+    final: true
+  }),
   Unpriced: new LlmError.Unpriced({}),
   InputRejected: new LlmError.InputRejected({ guard: "length", description: "too long" }),
   OutputRejected: new LlmError.OutputRejected({ guard: "keys", description: "a key", released: false }),
@@ -54,6 +62,7 @@ const phases: Partial<Record<Row, LlmError.Phase>> = {
   RateLimitExceeded: "refused",
   StoreUnavailable: "refused",
   BudgetExceeded: "refused",
+  "BudgetExceeded/final": "refused",
   Unpriced: "refused",
   InputRejected: "refused"
 }

@@ -1,0 +1,153 @@
+/** What a budget is made of: its limits, its prices, the store that counts, and what it learned. */
+import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
+import type * as Attempts from "../Attempts.ts"
+import type * as Caller from "../Caller.ts"
+import type { Call } from "../Gate.ts"
+import { nanoPerUsd, type Subject } from "../Ledger.ts"
+import type { BudgetExceeded } from "../LlmError.ts"
+import * as Metrics from "../Metrics.ts"
+import type { Service as Pricing } from "../Pricing.ts"
+import type { Entry, LedgerStore, Quota, Service as Store } from "../QuotaStore.ts"
+import * as Tokens from "../Tokens.ts"
+import type { Alerts, Meter } from "./budgetAlerts.ts"
+import type { OnLost, Terms } from "./budgetCharge.ts"
+import type { Counted, Priced } from "./budgetLimits.ts"
+
+export interface Settings {
+  readonly limits: ReadonlyArray<Counted>
+  readonly strict: boolean
+  readonly enforces: boolean
+  readonly onExceeded: "next" | "fail"
+  readonly onLost: OnLost
+  readonly dayAt: (at: number) => string
+  /** What becomes of its entries while a shared store does not answer. */
+  readonly outage: Entry["outage"]
+}
+
+/** One limit as it counts for one caller. */
+export interface Share {
+  readonly limit: Counted
+  readonly owner: string
+  readonly key: string
+}
+
+export interface Parts {
+  readonly settings: Settings
+  readonly store: Store
+  readonly ledger: LedgerStore
+  readonly pricing: Pricing
+  readonly tokens: Tokens.Service
+  readonly clock: Clock.Clock
+  readonly alerts: Alerts
+  readonly context: Context.Context<never>
+}
+
+export class Purse implements Terms {
+  readonly settings: Settings
+  readonly store: Store
+  readonly ledger: LedgerStore
+  readonly pricing: Pricing
+  readonly tokens: Tokens.Service
+  readonly alerts: Alerts
+  readonly expected = new Tokens.ExpectedOutput()
+  private readonly clock: Clock.Clock
+  private readonly context: Context.Context<never>
+  /** What the store's clock is ahead of ours, in milliseconds. */
+  private offset = 0
+  private readonly names = new WeakMap<Attempts.Ledger, string>()
+
+  constructor(parts: Parts) {
+    this.settings = parts.settings
+    this.store = parts.store
+    this.ledger = parts.ledger
+    this.pricing = parts.pricing
+    this.tokens = parts.tokens
+    this.alerts = parts.alerts
+    this.clock = parts.clock
+    this.context = parts.context
+  }
+
+  get onLost(): OnLost {
+    return this.settings.onLost
+  }
+
+  /** The store's time, as far as it was heard of: it decides where windows begin and end. */
+  now(): number {
+    return this.clock.currentTimeMillisUnsafe() + this.offset
+  }
+
+  learnTime(now: number): void {
+    this.offset = now - this.clock.currentTimeMillisUnsafe()
+  }
+
+  /** What is reserved for: what a strict budget can be sure of, else what is to be expected. */
+  tokensOf({ caller, provider, request }: Pick<Call, "caller" | "provider" | "request">) {
+    if (this.settings.strict) {
+      return { input: Tokens.upperBound(request), output: request.maxOutputTokens ?? Infinity }
+    }
+    const output = this.expected.expect(provider.model, caller.feature, request.maxOutputTokens)
+    return { input: this.tokens.estimate(request).input, output }
+  }
+
+  sharesOf(caller: Caller.Identity, call: Priced): ReadonlyArray<Share> {
+    const shares: Array<Share> = []
+    for (const limit of this.settings.limits) {
+      if (limit.perCall && caller.run === undefined) continue
+      const owner = limit.of(caller, call)
+      if (owner !== undefined) shares.push({ limit, owner, key: limit.key + owner })
+    }
+    return shares
+  }
+
+  /** A limit per run that this call alone would exceed: without a run it is counted nowhere else. */
+  tooLarge(caller: Caller.Identity, amount: number): Counted | undefined {
+    return this.settings.limits.find(({ limit, perCall }) => perCall && caller.run === undefined && amount > limit)
+  }
+
+  subjectOf(call: Call, prices: string, at: number): Subject {
+    const { attempts, caller, provider } = call
+    const known = attempts && this.names.get(attempts)
+    const name = known ?? call.unique()
+    if (known === undefined && attempts !== undefined) this.names.set(attempts, name)
+    const { model, provider: by } = provider
+    return { call: name, provider: by, model, day: this.settings.dayAt(at), prices, ...identityOf(caller) }
+  }
+
+  meterOf({ key, limit, owner }: Share, quota: Quota): Meter {
+    return this.alerts.meterOf(limit, owner, key, quota)
+  }
+
+  /** The gauges have no owners: they are of the limits that all share. */
+  measure({ limit, owner, spent }: Meter): void {
+    if (owner !== limit.name) return
+    const labels = { limit: labelOf(limit) }
+    Metric.withAttributes(Metrics.budgetSpent, labels).updateUnsafe(spent / nanoPerUsd, this.context)
+    const remaining = (limit.limit - spent) / nanoPerUsd
+    Metric.withAttributes(Metrics.budgetRemaining, labels).updateUnsafe(remaining, this.context)
+  }
+
+  refused({ budget, window }: BudgetExceeded): void {
+    Metric.withAttributes(Metrics.budgetRefused, { limit: `${budget} per ${window}` }).updateUnsafe(1, this.context)
+  }
+
+  /** A budget in shadow mode says what it would have done. */
+  let(limit: Counted): void {
+    Metric.withAttributes(Metrics.budgetShadow, { limit: labelOf(limit) }).updateUnsafe(1, this.context)
+    const said = Effect.logWarning(`Budget in shadow mode: ${limit.name} per ${limit.window} would have refused a call`)
+    Effect.runForkWith(Context.pick(Logger.CurrentLoggers)(this.context))(said)
+  }
+}
+
+const labelOf = ({ name, window }: Counted): string => `${name} per ${window}`
+
+/** Only what the caller has: an absent field is no field. */
+export const identityOf = ({ feature, run, tenant, user }: Caller.Identity): Partial<Subject> => ({
+  ...(tenant === undefined ? {} : { tenant }),
+  ...(user === undefined ? {} : { user }),
+  ...(feature === undefined ? {} : { feature }),
+  ...(run === undefined ? {} : { run })
+})

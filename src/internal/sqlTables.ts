@@ -1,0 +1,105 @@
+/** The tables of a SQL store, and how they come to be: by numbered steps, each of which is taken once. */
+import * as Effect from "effect/Effect"
+import * as Migrator from "effect/sql/Migrator"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+
+export interface Tables {
+  readonly accounts: string
+  readonly leases: string
+  readonly instances: string
+  readonly charges: string
+  readonly postings: string
+  /** Has a row while old lines are being deleted, and only for who deletes them. */
+  readonly sweeps: string
+  readonly migrations: string
+}
+
+export const tablesOf = (prefix: string): Tables => ({
+  accounts: `${prefix}_accounts`,
+  leases: `${prefix}_leases`,
+  instances: `${prefix}_instances`,
+  charges: `${prefix}_charges`,
+  postings: `${prefix}_postings`,
+  sweeps: `${prefix}_sweeps`,
+  migrations: `${prefix}_migrations`
+})
+
+/** The version that this code writes and reads. */
+export const version = 1
+
+/** Several processes may do this at the same time. Answers the version that the tables have then. */
+export const migrate = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<number, SqlError | Migrator.MigrationError> => {
+  const loader = Migrator.fromRecord({ "0001_tables": create(sql, tables) })
+  const migrated = Migrator.make({})({ loader, table: tables.migrations })
+  const last = sql.unsafe<{ id: unknown }>(`select max(migration_id) as id from ${tables.migrations}`)
+  return Effect.provideService(Effect.andThen(migrated, last), SqlClient.SqlClient, sql).pipe(
+    Effect.map(([row]) => Number(row?.id))
+  )
+}
+
+const create = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<void, SqlError> => {
+  const pg = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
+  const guards = pg ? guardsPg(tables) : guardsSqlite(tables)
+  const statements = [...create1(tables, pg), ...guards]
+  return Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
+}
+
+const create1 = ({ accounts, charges, instances, leases, postings, sweeps }: Tables, pg: boolean): ReadonlyArray<string> => {
+  const sequence = pg ? "bigint generated always as identity primary key" : "integer primary key autoincrement"
+  // the order of SQLite's texts is that of their bytes, which finds a day as well as any
+  const bytes = pg ? `text collate "C"` : "text"
+  return [
+    `create table ${accounts} (id ${bytes} primary key, taken bigint not null, state text not null, idle_at bigint)`,
+    `create index ${accounts}_idle on ${accounts} (idle_at)`,
+    `create table ${leases} (id ${bytes} primary key, state integer not null, at bigint not null, until bigint not null,
+      entries text not null, accounts text not null)`,
+    `create index ${leases}_open on ${leases} (until) where state = 0`,
+    `create index ${leases}_ended on ${leases} (until) where state <> 0`,
+    `create table ${instances} (id ${bytes} primary key, until bigint not null)`,
+    `create table ${charges} (seq ${sequence}, id ${bytes} not null unique, at bigint not null, "call" text not null,
+      provider text not null, model text not null, day ${bytes} not null, prices text not null, tenant ${bytes},
+      "user" text, feature text, run text, input bigint, output bigint, amount bigint not null, saved bigint,
+      outcome text not null, note text, own integer not null)`,
+    `create index ${charges}_at on ${charges} (at, seq)`,
+    `create index ${charges}_day on ${charges} (day)`,
+    `create index ${charges}_tenant on ${charges} (tenant)`,
+    `create table ${postings} (charge ${bytes} not null references ${charges} (id) on delete cascade,
+      position integer not null, counter ${bytes} not null, account text, slot bigint not null, ends_at bigint not null,
+      amount bigint not null, primary key (charge, position))`,
+    `create index ${postings}_counter on ${postings} (counter, ends_at)`,
+    `create index ${postings}_end on ${postings} (ends_at)`,
+    `create table ${sweeps} (permit integer not null)`
+  ]
+}
+
+/** What of a line may be changed: who it was, when that is forgotten. */
+const facts = `id, at, "call", provider, model, day, prices, input, output, amount, saved, outcome, own`
+
+const guardsSqlite = ({ charges, postings, sweeps }: Tables): ReadonlyArray<string> => {
+  const refuse = `begin select raise(abort, 'lines of the ledger are never changed'); end`
+  const unlessSwept = `when not exists (select 1 from ${sweeps})`
+  return [
+    `create trigger ${charges}_unchanged before update of ${facts} on ${charges} ${refuse}`,
+    `create trigger ${charges}_kept before delete on ${charges} ${unlessSwept} ${refuse}`,
+    `create trigger ${postings}_unchanged before update on ${postings} ${refuse}`,
+    `create trigger ${postings}_kept before delete on ${postings} ${unlessSwept} ${refuse}`
+  ]
+}
+
+const guardsPg = ({ charges, postings, sweeps }: Tables): ReadonlyArray<string> => {
+  const run = `for each row execute function ${charges}_guard()`
+  const all = `for each statement execute function ${charges}_guard()`
+  return [
+    `create function ${charges}_guard() returns trigger language plpgsql as $guard$ begin
+      if tg_op = 'DELETE' and exists (select 1 from ${sweeps}) then return old; end if;
+      raise exception 'lines of the ledger are never changed';
+    end $guard$`,
+    `create trigger ${charges}_unchanged before update of ${facts} on ${charges} ${run}`,
+    `create trigger ${charges}_kept before delete on ${charges} ${run}`,
+    `create trigger ${charges}_whole before truncate on ${charges} ${all}`,
+    `create trigger ${postings}_unchanged before update on ${postings} ${run}`,
+    `create trigger ${postings}_kept before delete on ${postings} ${run}`,
+    `create trigger ${postings}_whole before truncate on ${postings} ${all}`
+  ]
+}
