@@ -42,12 +42,13 @@ export const billOf = (terms: Terms, quoted: Quoted, settlement: Settlement): Bi
   const known = usage !== undefined && isCounted(usage) ? byUsage(terms, quoted, usage) : undefined
   const rule = error === undefined ? undefined : consequence(error).charge
   if (outcome === "success" || rule === "actual") return known ?? estimated(terms, quoted, settlement)
-  if (rule === "none" && outcome === "failure") return known
+  // once something of an answer came, what went wrong behind it is billed, whatever it is called
+  if (rule === "none" && phase !== "answered") return known
   return lost(terms, quoted, settlement, known)
 }
 
 const isCounted = ({ inputTokens, outputTokens }: Usage): boolean =>
-  inputTokens.total !== undefined || outputTokens.total !== undefined
+  isCount(inputTokens.total) || isCount(outputTokens.total)
 
 const byUsage = ({ pricing }: Terms, { at, call, reserved }: Quoted, usage: Usage): Bill => {
   const tokens = { input: whole(usage.inputTokens.total), output: whole(usage.outputTokens.total) }
@@ -68,5 +69,7 @@ const lost = (terms: Terms, quoted: Quoted, settlement: Settlement, known: Bill 
   return { amount: Math.max(least, amount), charge: { ...charge, outcome: "lost" } }
 }
 
-const whole = (count: number | undefined): number =>
-  count !== undefined && count >= 0 && Number.isSafeInteger(Math.ceil(count)) ? Math.ceil(count) : 0
+const isCount = (count: number | undefined): count is number =>
+  count !== undefined && count >= 0 && Number.isSafeInteger(Math.ceil(count))
+
+const whole = (count: number | undefined): number => (isCount(count) ? Math.ceil(count) : 0)
