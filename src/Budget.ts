@@ -124,7 +124,7 @@ export const make = (options: Options): Effect.Effect<Service, never, QuotaStore
       tokens: yield* Tokens,
       clock: yield* Clock.Clock,
       alerts: yield* Alerts.make(store, thresholds),
-      context: yield* Effect.context<never>()
+      context: yield* Effect.context()
     })
     const today = () => ({ from: settings.dayAt(purse.now()), until: settings.dayAt(purse.now()) })
     return {

@@ -20,7 +20,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["LlmProvider", "Tokens"],
   ["Gate", "Pricing"],
   ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker", "Budget"],
-  ["OpenAi", "Anthropic", "RedisQuotaStore", "RedisCircuitBreakerStore"],
+  ["OpenAi", "Anthropic", "RedisQuotaStore", "RedisCircuitBreakerStore", "SqliteClient", "SqlQuotaStore"],
   ["LocalLlm", "Resilient"],
   ["index", "bin", "testing"]
 ]

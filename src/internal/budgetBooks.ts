@@ -54,9 +54,15 @@ export const remaining = (purse: Purse, of: Priced): Effect.Effect<ReadonlyArray
         const quota = asked[i]?.quota
         const whole = quota === undefined || quota._tag === "Bucket" ? limit.limit : quota.limit
         const spent = state === undefined ? 0 : whole - state.remaining
-        const { name: budget, window } = limit
-        const left = { limit: limit.limit, spent, remaining: limit.limit - spent }
-        return { budget, window, owner, ...left, resetAfter: state?.resetAfter ?? Duration.zero }
+        return {
+          budget: limit.name,
+          window: limit.window,
+          owner,
+          limit: limit.limit,
+          spent,
+          remaining: limit.limit - spent,
+          resetAfter: state?.resetAfter ?? Duration.zero
+        }
       })
     )
   })

@@ -1,5 +1,5 @@
 /** A budget as the gate of model calls: what an attempt reserves, and what it is charged. */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as AiError from "effect/ai/AiError"

@@ -92,7 +92,7 @@ const one = (field: string, limit: Limit, { enforces, name: budget, zone }: Sett
     limit: nano,
     quotaAt,
     of: ownerOf(name, by),
-    key: `budget:${budget}|${span}|`,
+    key: `budget:${budget}|${span}|${name}|`,
     perCall: window === "run"
   }
 }

@@ -43,10 +43,10 @@ export const sumBy = (rows: Iterable<Row>, query: Query): ReadonlyArray<Sum> => 
     sum.input += row.input
     sum.output += row.output
   }
-  const all = [...sums.values()].map(({ dimensions, input, output, ...sum }): Sum => {
-    return { ...dimensions, ...sum, tokens: { input, output } }
-  })
-  return all.sort((a, b) => b.amount - a.amount)
+  const all = [...sums.values()].toSorted((a, b) => b.amount - a.amount)
+  return all.map(({ dimensions, input, output, ...sum }): Sum =>
+    Object.assign(sum, dimensions, { tokens: { input, output } })
+  )
 }
 
 interface Adding extends Pick<Row, "charges" | "amount" | "saved" | "input" | "output"> {

@@ -62,7 +62,7 @@ export class MemoryLedger implements LedgerStore {
 
   readonly lines: LedgerStore["lines"] = (limit = defaultLines) => {
     this.books.now()
-    return Exit.succeed([...this.last.values()].slice(-Math.min(limit, mostLines)).reverse())
+    return Exit.succeed([...this.last.values()].toReversed().slice(0, Math.max(0, Math.min(limit, mostLines))))
   }
 
   readonly check: LedgerStore["check"] = Effect.sync(() => {

@@ -20,7 +20,7 @@ const maxOpen = 10_000
 const maxTries = 10
 
 /** A counter, and what lines say of it. */
-type Counter = Pick<Posting, "account" | "slot"> & { recorded: number }
+type Counter = Pick<Posting, "account" | "slot" | "endsAt"> & { recorded: number }
 
 /**
  * Lines are read first and counters after them, so what is booked in between would be a mismatch that is none: then it is
@@ -28,15 +28,27 @@ type Counter = Pick<Posting, "account" | "slot"> & { recorded: number }
  */
 export const check = (settings: Settings): Effect.Effect<ReadonlyArray<Mismatch>, StoreUnavailable> =>
   Effect.gen(function* () {
-    let steady: ReadonlyArray<Mismatch> | undefined
+    let steady: ReadonlyArray<Found> | undefined
     for (let i = 0; i < maxTries; i++) {
       const { last, recorded } = yield* recordedOf(settings)
       const { mismatches, quiet } = yield* mismatchesOf(settings, recorded, last)
-      if (quiet || mismatches.length === 0) return mismatches
+      if (quiet || mismatches.length === 0) return yield* counting(settings, mismatches)
       steady = steady === undefined ? mismatches : steady.filter((one) => mismatches.some(isSameAs(one)))
     }
-    return steady ?? []
+    return yield* counting(settings, steady ?? [])
   })
+
+/** Without those that ended meanwhile. */
+const counting = ({ ask, offset }: Settings, mismatches: ReadonlyArray<Found>) => {
+  if (mismatches.length === 0) return Effect.succeed([])
+  return Effect.map(ask("check", moneyScripts.time, [], [`${offset()}`]), (now) =>
+    mismatches.flatMap(({ endsAt, ...mismatch }) => (endsAt > now ? [mismatch] : []))
+  )
+}
+
+interface Found extends Mismatch {
+  readonly endsAt: number
+}
 
 const isSameAs = (one: Mismatch) => (other: Mismatch) =>
   nameOf(one) === nameOf(other) && one.counted - one.recorded === other.counted - other.recorded
@@ -44,7 +56,7 @@ const isSameAs = (one: Mismatch) => (other: Mismatch) =>
 const nameOf = ({ account, slot }: Pick<Posting, "account" | "slot">): string => `${slot}@${account}`
 
 /** Of the counters that still count, and the number of the last line that is in it. */
-const recordedOf = ({ ask, durable, lines, offset }: Settings) =>
+const recordedOf = ({ ask, durable, keys, lines, offset }: Settings) =>
   Effect.gen(function* () {
     const now = yield* ask("check", moneyScripts.time, [], [`${offset()}`])
     const recorded = new Map<string, Counter>()
@@ -52,8 +64,10 @@ const recordedOf = ({ ask, durable, lines, offset }: Settings) =>
       if (endsAt <= now) return
       const counter = recorded.get(nameOf({ account, slot }))
       if (counter !== undefined) counter.recorded += amount
-      else recorded.set(nameOf({ account, slot }), { account, slot, recorded: amount })
+      else recorded.set(nameOf({ account, slot }), { account, slot, endsAt, recorded: amount })
     }
+    const { records } = yield* ask("check", moneyScripts.counted, [keys.money], [`${maxOpen}`])
+    for (const open of openOf(records).values()) add({ ...open, amount: 0 })
     if (durable !== undefined) {
       yield* durable.mover.move
       const { first, last } = yield* lines.page("check", 0, 0)
@@ -80,7 +94,7 @@ const beganAt = ({ account, slot }: Counter): number => {
 const mismatchesOf = ({ ask, keys }: Settings, recorded: ReadonlyMap<string, Counter>, last: number) =>
   Effect.gen(function* () {
     const all = [...recorded.values()]
-    const mismatches: Array<Mismatch> = []
+    const mismatches: Array<Found> = []
     let quiet = true
     for (let i = 0; i < all.length; i += atOnce) {
       const some = all.slice(i, i + atOnce)
@@ -91,9 +105,9 @@ const mismatchesOf = ({ ask, keys }: Settings, recorded: ReadonlyMap<string, Cou
       if (now.open > maxOpen) return yield* tooMany
       if (now.last !== last) quiet = false
       const open = openOf(now.records)
-      for (const [i, { account, recorded, slot }] of some.entries()) {
-        const counted = (now.counters[i] ?? 0) - (open.get(nameOf({ account, slot })) ?? 0)
-        if (counted !== recorded) mismatches.push({ account, slot, counted, recorded })
+      for (const [i, { account, endsAt, recorded, slot }] of some.entries()) {
+        const counted = (now.counters[i] ?? 0) - (open.get(nameOf({ account, slot }))?.amount ?? 0)
+        if (counted !== recorded) mismatches.push({ account, slot, endsAt, counted, recorded })
       }
     }
     return { mismatches, quiet }
@@ -108,16 +122,19 @@ const tooMany = Effect.fail(
 )
 
 /** What the records of leases say that is reserved, as `lua/money.ts` describes them. */
-const openOf = (records: ReadonlyArray<string>): ReadonlyMap<string, number> => {
-  const open = new Map<string, number>()
+const openOf = (records: ReadonlyArray<string>): ReadonlyMap<string, Posting> => {
+  const open = new Map<string, Posting>()
   for (const record of records) {
     const [at = "", ...rest] = record.split(" ")
     const parts = rest.join(" ").split("\n")
     for (let i = 9; i + 4 < parts.length; i += 5) {
-      const [kind, width, , amount, account = '""'] = parts.slice(i, i + 5)
-      const slot = kind === "R" ? Math.floor(Number(at) / Number(width)) : 0
-      const name = nameOf({ account: JSON.parse(account) as string, slot }) // a text, as `redisMoney.ts` wrote it
-      open.set(name, (open.get(name) ?? 0) + Number(amount))
+      const [kind, own1, own2, amount, text = '""'] = parts.slice(i, i + 5)
+      const rolls = kind === "R"
+      const slot = rolls ? Math.floor(Number(at) / Number(own1)) : 0
+      const endsAt = rolls ? (slot + Number(own2) + 1) * Number(own1) : Number(own2)
+      const account = JSON.parse(text) as string // a text, as `redisMoney.ts` wrote it
+      const name = nameOf({ account, slot })
+      open.set(name, { account, slot, endsAt, amount: (open.get(name)?.amount ?? 0) + Number(amount) })
     }
   }
   return open

@@ -51,8 +51,8 @@ export class Epoch {
   })
 
   /** What to go on with, now that Redis has another one or none. */
-  lost(epoch: string): Answer {
-    if (this.settings.durable === undefined) return Effect.fail(unavailable("reserve", lost))
+  lost(operation: string, epoch: string): Answer {
+    if (this.settings.durable === undefined) return Effect.fail(unavailable(operation, lost))
     if (this.known === epoch) this.known = undefined
     return this.current
   }

@@ -54,7 +54,7 @@ export class Lines {
         const { lines } = yield* this.page(operation, from, Math.min(atOnce, last - from + 1))
         for (const line of lines) newest.push(line)
       }
-      return newest.reverse()
+      return newest.toReversed()
     })
   }
 

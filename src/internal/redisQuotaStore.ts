@@ -8,13 +8,16 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Redis } from "effect/persistence/Redis"
-import type { Entry, Service, Shared } from "../QuotaStore.ts"
+import type { Charge, Durable } from "../Ledger.ts"
+import type { Entry, LedgerStore, Service, Shared } from "../QuotaStore.ts"
 import { Background } from "./background.ts"
 import { Batches } from "./batches.ts"
 import { type Message, Outbox } from "./outbox.ts"
 import { checkAmount, checkLeft, usedOf } from "./quotas.ts"
 import { StoreUnavailable } from "./reasons.ts"
 import { Commands, type Script } from "./redisCommands.ts"
+import { leaseOf, type MoneyLease } from "./redisMoney.ts"
+import { MoneyStore, postRemembered } from "./redisMoneyStore.ts"
 import { type Keys, pushEntries, scripts, textOf } from "./redisQuotas.ts"
 
 export interface Settings {
@@ -24,6 +27,10 @@ export interface Settings {
   readonly commandTimeout: number
   /** Milliseconds that the scripts add to the server's time: tests let time pass with them. */
   readonly offset: () => number
+  /** Where the lines of money are moved to. */
+  readonly ledger?: Durable | undefined
+  /** Lines that Redis keeps. */
+  readonly maxLines?: number | undefined
 }
 
 /** How long after its end a lease is still corrected, and a settle is remembered. */
@@ -43,6 +50,8 @@ interface Held {
   readonly key: string
   readonly entries: ReadonlyArray<Entry>
   readonly ttl: number
+  /** Where it is of money. */
+  readonly money: MoneyLease | undefined
   /** By this process's clock. */
   until: number
   granted: boolean
@@ -52,12 +61,16 @@ interface Held {
 interface Settlement extends Message {
   readonly keys: ReadonlyArray<string>
   readonly args: ReadonlyArray<string>
+  readonly money: MoneyLease | undefined
+  readonly charge: Charge | undefined
 }
 
 export class Store implements Service {
   readonly shared: Shared = { name: "redis", instances: () => this.instances }
+  readonly ledger: LedgerStore
   private readonly settings: Settings
   private readonly commands: Commands
+  private readonly money: MoneyStore
   private readonly id = randomUUID()
   private readonly held = new Map<string, Held>()
   private readonly outbox: Outbox<Settlement>
@@ -69,6 +82,8 @@ export class Store implements Service {
   constructor(settings: Settings, context: Context.Context<never>) {
     this.settings = settings
     this.commands = new Commands(settings.redis, settings.commandTimeout)
+    this.money = new MoneyStore({ ...settings, commands: this.commands }, context)
+    this.ledger = this.money.ledger
     this.outbox = new Outbox(context, (settlement) => this.tell(settlement))
     const step = Effect.suspend(() => Effect.andThen(Effect.sleep(this.period), this.renew))
     this.renewals = new Background(context, () => this.held.size === 0, step)
@@ -80,9 +95,14 @@ export class Store implements Service {
       for (const { amount } of entries) checkAmount(amount)
       const args: Array<string> = []
       pushEntries(args, entries)
-      const held = this.hold(lease, entries, ttl, now)
-      args.push(`${held.ttl}`, `${remembered}`)
-      const asked = this.ask("reserve", scripts.reserve, this.keysOf(entries, held.key), args)
+      const money = leaseOf(lease, entries)
+      const held = this.hold(lease, entries, ttl, money, now)
+      args.push(`${held.ttl}`)
+      const keys = this.keysOf(entries, held.key)
+      const asked =
+        money === undefined
+          ? this.ask("reserve", scripts.reserve, keys, [...args, `${remembered}`])
+          : this.money.reserve(keys, [`${this.settings.offset()}`, ...args], money)
       return Effect.map(asked, (answer) => {
         if (answer._tag === "Granted") held.granted = true
         else if (this.held.get(lease) === held) this.held.delete(lease)
@@ -104,17 +124,20 @@ export class Store implements Service {
     })
 
   /** Never fails: what is not answered in time is told again until the lease is forgotten. */
-  readonly settle: Service["settle"] = (lease, actual) =>
+  readonly settle: Service["settle"] = (lease, actual, charge) =>
     Effect.uninterruptible(
       Effect.withFiber((fiber) => {
         const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
         const held = this.held.get(lease)
         this.held.delete(lease)
-        const { entries, key, until } = held ?? { entries: [], key: this.settings.keys.lease(lease), until: now }
+        const { entries, key, money, until } = held ?? unknown(this.settings.keys.lease(lease), now)
         const args: Array<string> = []
         pushEntries(args, entries)
         args.push(`${remembered}`, ...entries.map(({ amount }, i) => `${usedOf(actual[i], amount)}`))
-        const settlement = { keys: this.keysOf(entries, key), args, until: until + remembered }
+        // money that was not known to be granted was not spent
+        if (money !== undefined && held?.granted === false) money.epoch = ""
+        const useful = until + (money === undefined ? remembered : postRemembered)
+        const settlement = { keys: this.keysOf(entries, key), args, money, charge, until: useful }
         return Effect.catch(this.tell(settlement), () => Effect.sync(() => this.outbox.add(settlement)))
       })
     )
@@ -138,8 +161,15 @@ export class Store implements Service {
       return this.ask("observe", scripts.observe, this.keysOf([entry]), args)
     })
 
-  /** Ends the renewals, and tries for the last time to settle what could not be settled. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => Effect.andThen(this.renewals.close, this.outbox.close))
+  /** Learns which counters of money Redis has. */
+  get start(): Effect.Effect<void, StoreUnavailable> {
+    return this.money.start
+  }
+
+  /** Ends the renewals, tries for the last time to settle what could not be settled, and to move the lines of it. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.andThen(Effect.andThen(this.renewals.close, this.outbox.close), this.money.close)
+  )
 
   /** How much is remembered, for tests. */
   get size(): { readonly held: number; readonly outbox: number } {
@@ -147,9 +177,15 @@ export class Store implements Service {
   }
 
   /** From the question on, since it may be carried out though its answer is lost. */
-  private hold(lease: string, entries: ReadonlyArray<Entry>, duration: Duration.Duration, now: number): Held {
+  private hold(
+    lease: string,
+    entries: ReadonlyArray<Entry>,
+    duration: Duration.Duration,
+    money: MoneyLease | undefined,
+    now: number
+  ): Held {
     const ttl = Math.ceil(Math.min(longest, Math.max(1, Duration.toMillis(duration))))
-    const held = { key: this.settings.keys.lease(lease), entries, ttl, until: now + ttl, granted: false }
+    const held = { key: this.settings.keys.lease(lease), entries, ttl, money, until: now + ttl, granted: false }
     if (this.held.has(lease)) return held
     this.held.set(lease, held)
     const period = periodOf(ttl)
@@ -181,13 +217,17 @@ export class Store implements Service {
       keys.push(key)
       args.push(member, `${millis}`)
     }
-    for (const { entries, key, ttl } of leases) {
+    for (const { entries, key, money, ttl } of leases) {
       add(key, "", ttl + remembered)
+      if (money !== undefined) add(`${this.settings.keys.money}expiries`, key, ttl)
       for (const [i, entry] of entries.entries())
         if (entry.quota._tag === "Concurrency")
           add(this.settings.keys.entry(entry), `${entry.amount}:${i + 1}:${key}`, ttl)
     }
-    return Effect.map(this.ask("renew", scripts.renew, keys, args), (instances) => {
+    const renewed = leases.some(({ money }) => money !== undefined)
+      ? this.money.renew(keys, [`${this.settings.offset()}`, ...args])
+      : this.ask("renew", scripts.renew, keys, args)
+    return Effect.map(renewed, (instances) => {
       this.instances = instances
       for (const held of leases) held.until = now + held.ttl
     })
@@ -199,8 +239,9 @@ export class Store implements Service {
     return keys
   }
 
-  private tell({ args, keys }: Settlement): Effect.Effect<void, StoreUnavailable> {
-    return this.ask("settle", scripts.settle, keys, args)
+  private tell({ args, charge, keys, money }: Settlement): Effect.Effect<void, StoreUnavailable> {
+    if (money === undefined) return this.ask("settle", scripts.settle, keys, args)
+    return this.money.settle(keys, [`${this.settings.offset()}`, ...args], money, charge)
   }
 
   private takeEach(entries: ReadonlyArray<Entry>) {
@@ -222,6 +263,9 @@ export class Store implements Service {
     return this.commands.run(operation, script, [`${keys.length}`, ...keys, `${this.settings.offset()}`, ...args])
   }
 }
+
+/** What is settled without a reservation that this process knows. */
+const unknown = (key: string, until: number) => ({ entries: [], key, money: undefined, until })
 
 /** Fails where a full memory evicts any key. Where the server does not tell, nothing is refused. */
 export const checkEviction = (redis: Redis["Service"], millis: number): Effect.Effect<void, StoreUnavailable> => {

@@ -9,7 +9,6 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { StoreUnavailable } from "./reasons.ts"
@@ -46,7 +45,11 @@ export class Commands {
   }
 
   /** Not in a transaction that its caller may be in. */
-  run<A>(operation: string, millis: number, step: Effect.Effect<A, SqlError | Again>): Effect.Effect<A, StoreUnavailable> {
+  run<A>(
+    operation: string,
+    millis: number,
+    step: Effect.Effect<A, SqlError | Again>
+  ): Effect.Effect<A, StoreUnavailable> {
     return Effect.withFiber((parent) =>
       Effect.callback<A, StoreUnavailable>((resume) => {
         const failed = (description: string) =>
@@ -63,7 +66,7 @@ export class Commands {
         child.addObserver((exit) => {
           this.running--
           wheel.clear(alarm)
-          if (Exit.isSuccess(exit)) return resume(exit)
+          if (Exit.isSuccess(exit)) return resume(Exit.succeed(exit.value))
           const error = errorOf(exit.cause)
           if (error !== undefined) failed(error instanceof Again ? "another transaction was in the way" : codeOf(error))
           else resume(Exit.failCause(exit.cause as Cause.Cause<never>)) // a bug, there is no failure in it

@@ -17,11 +17,13 @@ interface LookRow {
 
 export const postgres = (sql: SqlClient, tables: Tables, offset: () => number): Dialect => {
   const { accounts, charges, instances, leases, postings, sweeps } = tables
-  const run = <A extends object>(statement: string, ...params: ReadonlyArray<unknown>) => sql.unsafe<A>(statement, params)
+  const run = <A extends object>(statement: string, ...params: ReadonlyArray<unknown>) =>
+    sql.unsafe<A>(statement, params)
 
   const looked = (locks: boolean) => {
-    const lock = (table: string) => (locks ? `and (select set from settings) <> '' order by ${table}.id for update of ${table}` : "")
-    return `with settings as materialized (select set_config('lock_timeout', '${lockTimeout}', true) as set),
+    const lock = (table: string) =>
+      locks ? `and (select done from settings) <> '' order by ${table}.id for update of ${table}` : ""
+    return `with settings as materialized (select set_config('lock_timeout', '${lockTimeout}', true) as done),
       l as materialized (select l.* from ${leases} l where l.id in (select jsonb_array_elements_text($1::text::jsonb)) ${lock("l")}),
       names as (select jsonb_array_elements_text($2::text::jsonb) as id union
         select jsonb_array_elements_text(l.accounts::jsonb) from l),
@@ -31,11 +33,12 @@ export const postgres = (sql: SqlClient, tables: Tables, offset: () => number): 
       select t.leases, t.accounts, t.now::text as now,
         case when exists (select 1 from ${leases} where state = 0 and until <= t.now) then 1 else 0 end as due from t`
   }
-  const lookWith = (statement: string): Dialect["look"] => (leases, accounts) =>
-    Effect.map(
-      run<LookRow>(statement, JSON.stringify(leases), JSON.stringify(accounts), `${offset()}`),
-      ([row]) => lookOf(row, Number(row?.now))
-    )
+  const lookWith =
+    (statement: string): Dialect["look"] =>
+    (leases, accounts) =>
+      Effect.map(run<LookRow>(statement, JSON.stringify(leases), JSON.stringify(accounts), `${offset()}`), ([row]) =>
+        lookOf(row, Number(row?.now))
+      )
 
   const leaseTypes = "id text, state integer, at bigint, until bigint, entries text, accounts text"
   const written = `with
@@ -105,11 +108,11 @@ export const postgres = (sql: SqlClient, tables: Tables, offset: () => number): 
     peek: lookWith(looked(false)),
     write,
     open: (accounts) => Effect.asVoid(run(opened, JSON.stringify(accounts), `${offset()}`)),
-    due: (limit) => Effect.map(run<{ id: string }>(dueLeases, `${offset()}`, `${limit}`), (rows) => rows.map(({ id }) => id)),
+    due: (limit) =>
+      Effect.map(run<{ id: string }>(dueLeases, `${offset()}`, `${limit}`), (rows) => rows.map(({ id }) => id)),
     renew: ({ instance, leases, millis }) =>
-      Effect.map(
-        run<{ n: unknown }>(renewed, JSON.stringify(leases), instance, `${millis}`, `${offset()}`),
-        ([row]) => Number(row?.n)
+      Effect.map(run<{ n: unknown }>(renewed, JSON.stringify(leases), instance, `${millis}`, `${offset()}`), ([row]) =>
+        Number(row?.n)
       ),
     sweep
   }

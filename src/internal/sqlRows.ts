@@ -27,7 +27,8 @@ export const idOf = (kind: string, name: string): string => {
   return `${text.slice(0, maxId - 60).replace(/[\ud800-\udbff]$/, "")}~${digest}`
 }
 
-export const accountIdOf = (entry: Pick<Entry, "key" | "quota">): string => idOf(entry.quota._tag[0] ?? "", nameOf(entry))
+export const accountIdOf = (entry: Pick<Entry, "key" | "quota">): string =>
+  idOf(entry.quota._tag[0] ?? "", nameOf(entry))
 
 /** A counter: what is taken, and what else must be known to let time pass. */
 export interface AccountRow {
@@ -102,7 +103,9 @@ const idleAt = ({ quota, slots, taken }: Account, now: number): number | null =>
   if (taken === 0 && quota._tag !== "Bucket") return hours(now)
   switch (quota._tag) {
     case "Bucket":
-      return taken > 0 && quota.refillPerSecond === 0 ? null : hours(now + (taken * 1000) / (quota.refillPerSecond || 1))
+      return taken > 0 && quota.refillPerSecond === 0
+        ? null
+        : hours(now + (taken * 1000) / (quota.refillPerSecond || 1))
     case "Rolling":
       return hours(endOf(quota, slots.at(-1)?.index ?? 0))
     case "Window":
@@ -136,16 +139,32 @@ export interface LeaseRow {
   readonly accounts: string
 }
 
-type EntryJson = readonly [key: string, amount: number, quota: QuotaJson, subject?: Entry["subject"]]
+type EntryJson = readonly [key: string, amount: number, quota: QuotaJson, subject: Entry["subject"] | null]
 
-export const entriesJson = (entries: ReadonlyArray<Entry>): string =>
-  JSON.stringify(
-    entries.map(({ amount, key, quota, subject }): EntryJson => [key, amount, quotaJson(quota), ...(subject ? [subject] : [])])
-  )
+interface ReservedJson {
+  readonly lease: string
+  readonly entries: ReadonlyArray<EntryJson>
+}
 
-export const entriesOf = (json: string): ReadonlyArray<Entry> => {
-  const entries = JSON.parse(json) as ReadonlyArray<EntryJson> // as written above
-  return entries.map(([key, amount, quota, subject]) => ({ key, amount, quota: quotaOf(quota), subject }))
+export const entriesJson = (lease: string, entries: ReadonlyArray<Entry>): string => {
+  const written: ReservedJson = {
+    lease,
+    entries: entries.map(({ amount, key, quota, subject }) => [key, amount, quotaJson(quota), subject ?? null])
+  }
+  return JSON.stringify(written)
+}
+
+export const entriesOf = (json: string): { readonly lease: string; readonly entries: ReadonlyArray<Entry> } => {
+  const { entries, lease } = JSON.parse(json) as ReservedJson // as written above
+  return {
+    lease,
+    entries: entries.map(([key, amount, quota, subject]) => ({
+      key,
+      amount,
+      quota: quotaOf(quota),
+      subject: subject ?? undefined
+    }))
+  }
 }
 
 /** A line without its postings; texts are escaped. */
@@ -167,8 +186,6 @@ export interface ChargeRow {
   readonly saved: number | null
   readonly outcome: string
   readonly note: string | null
-  /** Whether the counters of this store were changed with it; other lines were appended. */
-  readonly own: number
 }
 
 export interface PostingRow {
@@ -180,9 +197,11 @@ export interface PostingRow {
   readonly slot: number
   readonly ends_at: number
   readonly amount: number
+  /** 1 where a counter of this store was changed with it, 0 of lines that were appended. */
+  readonly own: number
 }
 
-export const chargeRow = (line: Line, own: boolean): ChargeRow => ({
+export const chargeRow = (line: Line): ChargeRow => ({
   id: escape(line.id),
   at: instant(line.at),
   call: escape(line.call),
@@ -194,29 +213,57 @@ export const chargeRow = (line: Line, own: boolean): ChargeRow => ({
   user: optional(line.user),
   feature: optional(line.feature),
   run: optional(line.run),
-  input: line.tokens?.input ?? null,
-  output: line.tokens?.output ?? null,
+  input: whole(line.tokens?.input),
+  output: whole(line.tokens?.output),
   amount: line.amount,
-  saved: line.saved ?? null,
+  saved: whole(line.saved),
   outcome: line.outcome,
-  note: optional(line.note),
-  own: own ? 1 : 0
+  note: optional(line.note)
 })
+
+/** What is counted beside money: where it cannot be counted, there is none. */
+const whole = (count: number | undefined): number | null =>
+  count !== undefined && Number.isFinite(count) ? instant(count) : null
 
 const optional = (text: string | undefined): string | null => (text === undefined ? null : escape(text))
 
-export const postingRows = ({ id, postings }: Line): ReadonlyArray<PostingRow> =>
+/** The id of the account that a posting names. */
+export const counterOf = (account: string): string => idOf(/^\d+\*\d+\//.test(account) ? "R" : "W", account)
+
+export const postingRows = ({ id, postings }: Line, own: boolean): ReadonlyArray<PostingRow> =>
   postings.map(({ account, amount, endsAt, slot }, position) => {
-    const counter = idOf("", account)
-    const whole = counter === `:${escape(account)}`
-    return { charge: escape(id), position, counter, account: whole ? null : escape(account), slot, ends_at: instant(endsAt), amount }
+    const counter = counterOf(account)
+    const name = escape(account)
+    return {
+      charge: escape(id),
+      position,
+      counter,
+      account: counter.slice(2) === name ? null : name,
+      slot,
+      ends_at: instant(endsAt),
+      amount,
+      own: own ? 1 : 0
+    }
   })
 
-/** Integers arrive as numbers, as `bigint` or as texts, whatever the driver makes of them. */
-type Columns<Row> = { readonly [K in keyof Row]: Row[K] extends number | null ? unknown : Row[K] }
+/** What a counter says of one sub-window, or of its window. */
+export const takenOf = ({ state, taken }: AccountRow, slot: number): number => {
+  if (state === "") return 0
+  const { quota, slots } = JSON.parse(state) as State // as written above
+  return quota[0] === "R" ? (slots.find(([index]) => index === slot)?.[1] ?? 0) : taken
+}
 
-export const postingOf = ({ account, amount, counter, ends_at, slot }: Omit<Columns<PostingRow>, "charge" | "position">): Posting => ({
-  account: unescape(account ?? counter.slice(1)),
+/** Integers arrive as numbers, as `bigint` or as texts, whatever the driver makes of them. */
+export type Columns<Row> = { readonly [K in keyof Row]: Row[K] extends number | null ? unknown : Row[K] }
+
+export const postingOf = ({
+  account,
+  amount,
+  counter,
+  ends_at,
+  slot
+}: Omit<Columns<PostingRow>, "charge" | "position" | "own">): Posting => ({
+  account: unescape(account ?? counter.slice(2)),
   slot: Number(slot),
   endsAt: Number(ends_at),
   amount: Number(amount)

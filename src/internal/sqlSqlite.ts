@@ -14,7 +14,8 @@ interface LookRow {
 
 export const sqlite = (sql: SqlClient, tables: Tables, offset: () => number): Dialect => {
   const { accounts, charges, instances, leases, postings, sweeps } = tables
-  const run = <A extends object>(statement: string, ...params: ReadonlyArray<unknown>) => sql.unsafe<A>(statement, params)
+  const run = <A extends object>(statement: string, ...params: ReadonlyArray<unknown>) =>
+    sql.unsafe<A>(statement, params)
   const now = Effect.map(Clock.currentTimeMillis, (now) => now + offset())
 
   const looked = `select
@@ -26,9 +27,8 @@ export const sqlite = (sql: SqlClient, tables: Tables, offset: () => number): Di
     exists (select 1 from ${leases} where state = 0 and until <= ?3) due`
   const look: Dialect["look"] = (leases, accounts) =>
     Effect.flatMap(now, (now) =>
-      Effect.map(
-        run<LookRow>(looked, JSON.stringify(leases), JSON.stringify(accounts), now),
-        ([row]) => lookOf(row, now)
+      Effect.map(run<LookRow>(looked, JSON.stringify(leases), JSON.stringify(accounts), now), ([row]) =>
+        lookOf(row, now)
       )
     )
 
@@ -109,9 +109,9 @@ export const sqlite = (sql: SqlClient, tables: Tables, offset: () => number): Di
 const some = (rows: ReadonlyArray<unknown> | undefined): boolean => rows !== undefined && rows.length > 0
 
 export const chargeColumns = [
-  ..."id at call provider model day prices tenant user feature run input output amount saved outcome note own".split(" ")
+  ..."id at call provider model day prices tenant user feature run input output amount saved outcome note".split(" ")
 ]
-export const postingColumns = [..."charge position counter account slot ends_at amount".split(" ")]
+export const postingColumns = [..."charge position counter account slot ends_at amount own".split(" ")]
 
 /** Two names of columns are words of SQL. */
 export const quoted = (column: string): string => (column === "call" || column === "user" ? `"${column}"` : column)

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
+import { isSqlError, SqlError, UnknownError } from "effect/sql/SqlError"
 
 export interface Tables {
   readonly accounts: string
@@ -29,14 +29,17 @@ export const tablesOf = (prefix: string): Tables => ({
 export const version = 1
 
 /** Several processes may do this at the same time. Answers the version that the tables have then. */
-export const migrate = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<number, SqlError | Migrator.MigrationError> => {
+export const migrate = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<number, SqlError> => {
   const loader = Migrator.fromRecord({ "0001_tables": create(sql, tables) })
   const migrated = Migrator.make({})({ loader, table: tables.migrations })
   const last = sql.unsafe<{ id: unknown }>(`select max(migration_id) as id from ${tables.migrations}`)
   return Effect.provideService(Effect.andThen(migrated, last), SqlClient.SqlClient, sql).pipe(
-    Effect.map(([row]) => Number(row?.id))
+    Effect.map(([row]) => Number(row?.id)),
+    Effect.mapError((error) => (isSqlError(error) ? error : isSqlError(error.cause) ? error.cause : failed(error)))
   )
 }
+
+const failed = (cause: Migrator.MigrationError) => new SqlError({ reason: new UnknownError({ cause }) })
 
 const create = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<void, SqlError> => {
   const pg = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
@@ -45,7 +48,10 @@ const create = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<void, S
   return Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
 }
 
-const create1 = ({ accounts, charges, instances, leases, postings, sweeps }: Tables, pg: boolean): ReadonlyArray<string> => {
+const create1 = (
+  { accounts, charges, instances, leases, postings, sweeps }: Tables,
+  pg: boolean
+): ReadonlyArray<string> => {
   const sequence = pg ? "bigint generated always as identity primary key" : "integer primary key autoincrement"
   // the order of SQLite's texts is that of their bytes, which finds a day as well as any
   const bytes = pg ? `text collate "C"` : "text"
@@ -60,13 +66,13 @@ const create1 = ({ accounts, charges, instances, leases, postings, sweeps }: Tab
     `create table ${charges} (seq ${sequence}, id ${bytes} not null unique, at bigint not null, "call" text not null,
       provider text not null, model text not null, day ${bytes} not null, prices text not null, tenant ${bytes},
       "user" text, feature text, run text, input bigint, output bigint, amount bigint not null, saved bigint,
-      outcome text not null, note text, own integer not null)`,
+      outcome text not null, note text)`,
     `create index ${charges}_at on ${charges} (at, seq)`,
     `create index ${charges}_day on ${charges} (day)`,
     `create index ${charges}_tenant on ${charges} (tenant)`,
     `create table ${postings} (charge ${bytes} not null references ${charges} (id) on delete cascade,
       position integer not null, counter ${bytes} not null, account text, slot bigint not null, ends_at bigint not null,
-      amount bigint not null, primary key (charge, position))`,
+      amount bigint not null, own integer not null, primary key (charge, position))`,
     `create index ${postings}_counter on ${postings} (counter, ends_at)`,
     `create index ${postings}_end on ${postings} (ends_at)`,
     `create table ${sweeps} (permit integer not null)`
@@ -74,7 +80,7 @@ const create1 = ({ accounts, charges, instances, leases, postings, sweeps }: Tab
 }
 
 /** What of a line may be changed: who it was, when that is forgotten. */
-const facts = `id, at, "call", provider, model, day, prices, input, output, amount, saved, outcome, own`
+const facts = `id, at, "call", provider, model, day, prices, input, output, amount, saved, outcome`
 
 const guardsSqlite = ({ charges, postings, sweeps }: Tables): ReadonlyArray<string> => {
   const refuse = `begin select raise(abort, 'lines of the ledger are never changed'); end`

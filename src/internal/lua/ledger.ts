@@ -43,7 +43,7 @@ for seq = tonumber(ARGV[1]), tonumber(ARGV[2]) do
   local parts = line and split(line)
   if parts and parts[8] == ARGV[3] then
     parts[8], parts[9], parts[10], parts[11] = "", "", "", ""
-    redis.call("HSET", linesKey, int(seq), table.concat(parts, "\n"))
+    redis.call("HSET", linesKey, int(seq), table.concat(parts, "\\n"))
   end
 end
 return 1
@@ -59,7 +59,7 @@ for i = 1, #scan[2], 2 do
   local value = parts[3] == ARGV[3] and redis.call("HGET", key, field)
   if value then
     redis.call("HDEL", key, field)
-    redis.call("HINCRBY", key, string.sub(field, 1, 1) .. parts[1] .. "\n" .. parts[2] .. "\n\n\n\n", value)
+    redis.call("HINCRBY", key, string.sub(field, 1, 1) .. parts[1] .. "\\n" .. parts[2] .. "\\n\\n\\n\\n", value)
   end
 end
 return scan[1]

@@ -93,7 +93,10 @@ local expire = function(key, record)
   local amount, postings = tonumber(parts[13]), {}
   for i = 10, #parts, 5 do
     local own1, own2 = tonumber(parts[i + 1]), tonumber(parts[i + 2])
-    postings[#postings + 1] = posting(parts[i], own1, own2, tonumber(at), parts[i + 4], tonumber(parts[i + 3]))
+    local reserved = tonumber(parts[i + 3])
+    if reserved > 0 then
+      postings[#postings + 1] = posting(parts[i], own1, own2, tonumber(at), parts[i + 4], reserved)
+    end
   end
   redis.call("SET", key, "x" .. at, "PX", late)
   write(parts, parts[1], amount, { "expired", "{}", "", 0, 0, 0 }, postings)

@@ -20,7 +20,10 @@ end
 local postings = {}
 for i, entry in ipairs(entries) do
   local a = entry.account
-  postings[i] = posting(a.kind, a.own1, a.own2, now, ARGV[own + 10 + i], book(a, entry.amount))
+  local changed = book(a, entry.amount)
+  if changed ~= 0 then
+    postings[#postings + 1] = posting(a.kind, a.own1, a.own2, now, ARGV[own + 10 + i], changed)
+  end
 end
 for _, a in pairs(opened) do save(a) end
 local charge = {}

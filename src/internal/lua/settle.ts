@@ -44,7 +44,7 @@ end${saving}return 1
 
 /**
  * The same where money was taken, and the line of it. Of its own: how long that is remembered, what was used of each entry,
- * the epoch that granted it, the subject, the charge in six, and the name of each account of money or nothing.
+ * the epoch that granted it or nothing where nobody heard of that, the subject, the charge in six, and the name of each account of money or nothing.
  *
  * A lease that is not known although Redis has lost the epoch that granted it is booked as if nothing had been reserved, by
  * its entries of money; 2 where a durable ledger has yet to give back the counters.
@@ -59,7 +59,7 @@ if record then
   at = tonumber(string.match(record, "%d+"))
 else
   local epoch = redis.call("GET", epochKey)
-  lost = epoch ~= ARGV[mine + 1]
+  lost = ARGV[mine + 1] ~= "" and epoch ~= ARGV[mine + 1]
   if lost and durable and not epoch then return 2 end
 end
 redis.call("SET", lease, "settled", "PX", ARGV[own + 1])
@@ -78,7 +78,9 @@ for i, entry in ipairs(entries) do
   if name ~= "" then
     local a, amount = entry.account, overdue and used - entry.amount or used
     first, changes = first or amount, changes or amount ~= 0
-    postings[#postings + 1] = posting(a.kind, a.own1, a.own2, math.min(at, now), name, amount)
+    if amount ~= 0 then
+      postings[#postings + 1] = posting(a.kind, a.own1, a.own2, math.min(at, now), name, amount)
+    end
   end
 end${saving}
 local charge = {}
