@@ -27,8 +27,12 @@ type Changing<A> = { -readonly [K in keyof A]: A[K] }
 
 export class MemoryLedger implements LedgerStore {
   private readonly books: Books
-  /** Oldest first, by their ids. */
-  private readonly last = new Map<string, Line>()
+  /** A ring: when it is full, the next line takes the place of the oldest. */
+  private readonly ring: Array<Line> = []
+  private next = 0
+  /** The ids of what was posted, those of the last ten thousand at least. */
+  private posted = new Set<string>()
+  private postedBefore = new Set<string>()
   /** By day, and by all else that is told apart. */
   private readonly days = new Map<string, Map<string, Changing<Row>>>()
   private rows = 0
@@ -39,9 +43,14 @@ export class MemoryLedger implements LedgerStore {
     this.books = books
   }
 
+  /** How much is remembered, for tests. */
+  get size(): { readonly lines: number; readonly rows: number; readonly counters: number } {
+    return { lines: this.ring.length, rows: this.rows, counters: this.recorded.size }
+  }
+
   add(line: Line, now: number): void {
-    this.last.set(line.id, line)
-    if (this.last.size > maxLines) this.last.delete(this.last.keys().next().value ?? "")
+    this.ring[this.next] = line
+    this.next = (this.next + 1) % maxLines
     this.sum(rowOf(line))
     for (const posting of line.postings) if (posting.endsAt > now) this.record(posting)
     if (this.recorded.size >= this.sweepAt) this.sweep(now)
@@ -49,7 +58,12 @@ export class MemoryLedger implements LedgerStore {
 
   readonly post: LedgerStore["post"] = (post) => {
     const now = this.books.now()
-    if (this.last.has(post.id)) return Exit.void
+    if (this.posted.has(post.id) || this.postedBefore.has(post.id)) return Exit.void
+    if (this.posted.size >= maxLines) {
+      this.postedBefore = this.posted
+      this.posted = new Set()
+    }
+    this.posted.add(post.id)
     const { amount, charge, id, subject } = post
     this.add({ ...subject, ...charge, id, at: now, amount, postings: this.books.book(post, now) }, now)
     return Exit.void
@@ -62,7 +76,8 @@ export class MemoryLedger implements LedgerStore {
 
   readonly lines: LedgerStore["lines"] = (limit = defaultLines) => {
     this.books.now()
-    return Exit.succeed([...this.last.values()].toReversed().slice(0, Math.max(0, Math.min(limit, mostLines))))
+    const oldestFirst = [...this.ring.slice(this.next), ...this.ring.slice(0, this.next)]
+    return Exit.succeed(oldestFirst.toReversed().slice(0, Math.max(0, Math.min(limit, mostLines))))
   }
 
   readonly check: LedgerStore["check"] = Effect.sync(() => {
@@ -81,8 +96,8 @@ export class MemoryLedger implements LedgerStore {
 
   readonly forget: LedgerStore["forget"] = (tenant) => {
     this.books.now()
-    for (const [id, line] of this.last) {
-      if (line.tenant === tenant) this.last.set(id, withoutIdentity(line))
+    for (const [i, line] of this.ring.entries()) {
+      if (line.tenant === tenant) this.ring[i] = withoutIdentity(line)
     }
     for (const rows of this.days.values()) {
       for (const [name, row] of rows) {
