@@ -16,6 +16,7 @@
 import * as Clock from "effect/Clock"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -28,7 +29,7 @@ import * as calendar from "./internal/calendar.ts"
 import { type Configurable, config, configError } from "./internal/configurable.ts"
 import * as localShare from "./internal/localShare.ts"
 import { MemoryQuotaStore } from "./internal/memoryQuotaStore.ts"
-import { between } from "./internal/options.ts"
+import { between, millis } from "./internal/options.ts"
 import { Purse, type Settings } from "./internal/purse.ts"
 import { type Line, type Mismatch, nanoPerUsd, type Query, type Sum } from "./Ledger.ts"
 import type { LlmError, StoreUnavailable } from "./LlmError.ts"
@@ -64,6 +65,11 @@ export interface Options {
    * `"delivered"`: its input and what came of the answer, though thinking that nobody saw is billed, too. Default `"estimate"`.
    */
   readonly onLost?: "estimate" | "delivered" | undefined
+  /**
+   * How long a call waits that would fit if others of this process, which are on their way, cost less than they reserved;
+   * then it is refused without a time to come again. What is spent is refused at once. 0 waits for nothing. Default 10 seconds.
+   */
+  readonly maxWait?: Duration.Input | undefined
   /**
    * `"shadow"` counts, charges, tells and logs, and refuses nothing, also when the store does not answer. Default `"enforce"`.
    */
@@ -213,6 +219,7 @@ const settingsOf = (options: Options): Settings => {
     enforces,
     onExceeded,
     onLost,
+    maxWait: millis("Budget: maxWait", options.maxWait ?? "10 seconds"),
     dayAt: calendar.dayOf(zone),
     outage: enforces ? undefined : "allow"
   }

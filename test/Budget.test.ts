@@ -1,12 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Duration, Effect, Exit, Fiber, Layer, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Budget, Caller, LlmProvider, LlmRequest, Pricing, QuotaStore, Resilient } from "effect-ballast"
+import {
+  Attempts,
+  Budget,
+  Caller,
+  Deadline,
+  LlmProvider,
+  LlmRequest,
+  Pricing,
+  QuotaStore,
+  Resilient
+} from "effect-ballast"
 import * as Gate from "effect-ballast/Gate"
 import type { LlmError } from "effect-ballast/LlmError"
 import { StoreUnavailable } from "effect-ballast/LlmError"
 import { TestProvider } from "effect-ballast/testing"
-import { budget, budgeted, calls, costing, price, pricing, request, reserved } from "./support/budgets.ts"
+import { budget, budgeted, calls, costing, price, pricing, request, reserved, usage } from "./support/budgets.ts"
 
 const day = Duration.days(1)
 const at = (...time: Parameters<typeof Date.UTC>) => TestClock.setTime(Date.UTC(...time))
@@ -53,21 +63,85 @@ describe("limits", () => {
     })
   )
 
-  it.effect("calls at the same time cannot pass it together", () =>
+  const slow = TestProvider.paced("ok", { firstPart: "1 second", usage: usage(10, 10) })
+  const many = (provider: LlmProvider.Service, count: number) =>
+    Effect.forkChild(
+      Effect.forEach(Array.from({ length: count }), () => Effect.exit(provider.generate(request)), {
+        concurrency: "unbounded"
+      })
+    )
+
+  it.effect("calls at the same time cannot pass it together: those that would fit wait until others have settled", () =>
     Effect.gen(function* () {
-      const { budget, inner, provider } = yield* budgeted({ limits: [{ usd: calls(3) }] }, [
-        TestProvider.failing(new StoreUnavailable({ store: "s", operation: "o" }), "1 second")
-      ])
-      const all = yield* Effect.forkChild(
-        Effect.forEach(Array.from({ length: 20 }), () => Effect.exit(provider.generate(request)), {
-          concurrency: "unbounded"
-        })
-      )
+      const { budget, inner, provider } = yield* budgeted({ limits: [{ usd: calls(3) }] }, [slow])
+      const all = yield* many(provider, 8)
       yield* TestClock.adjust(100)
       assert.strictEqual(inner.calls.length, 3)
       assert.strictEqual((yield* budget.remaining())[0]?.remaining, 0)
-      yield* TestClock.adjust("1 second")
-      yield* Fiber.join(all)
+      yield* TestClock.adjust(900)
+      assert.strictEqual(inner.calls.length, 5)
+      yield* TestClock.adjust("9 seconds")
+      assert.isTrue((yield* Fiber.join(all)).every(Exit.isSuccess))
+      assert.strictEqual(yield* budget.spent(), 8 * 20_000)
+    })
+  )
+
+  it.effect("a call waits no longer than it may, and is then refused without a time to come again", () =>
+    Effect.gen(function* () {
+      for (const [maxWait, deadline, waited] of [
+        [0, "1 hour", 0],
+        ["500 millis", "1 hour", 500],
+        [undefined, "1 hour", 10_000],
+        [undefined, "3 seconds", 3000]
+      ] as const) {
+        const { inner, provider } = yield* budgeted({ limits: [{ usd: calls(1) }], maxWait }, [TestProvider.hanging])
+        const first = yield* Effect.forkChild(provider.generate(request), { startImmediately: true })
+        const second = yield* Effect.forkChild(Effect.flip(Deadline.within(provider.generate(request), deadline)), {
+          startImmediately: true
+        })
+        if (waited > 0) {
+          yield* TestClock.adjust(waited - 1)
+          assert.isUndefined(second.pollUnsafe())
+          yield* TestClock.adjust(1)
+        }
+        const error = yield* Fiber.join(second)
+        assert.deepInclude(error.reason, { _tag: "BudgetExceeded", remaining: 0 })
+        assert.isUndefined(error.retryAfter)
+        assert.strictEqual(inner.calls.length, 1)
+        yield* Fiber.interrupt(first)
+      }
+    })
+  )
+
+  it.effect("those who wait go in the order in which they came, and one that leaves keeps nobody", () =>
+    Effect.gen(function* () {
+      const { inner, provider } = yield* budgeted({ limits: [{ usd: calls(1.9) }] }, [slow])
+      const done: Array<string> = []
+      const fibers = yield* Effect.forEach(["a", "b", "c", "d"], (name) =>
+        Effect.forkChild(
+          Effect.tap(provider.generate(request), () => Effect.sync(() => void done.push(name))),
+          { startImmediately: true }
+        )
+      )
+      yield* TestClock.adjust(500)
+      if (fibers[1] !== undefined) yield* Fiber.interrupt(fibers[1])
+      yield* TestClock.adjust(500)
+      // it comes when there is room for it, but after those who wait
+      const late = Effect.tap(provider.generate(request), () => Effect.sync(() => void done.push("late")))
+      yield* Effect.forkChild(late, { startImmediately: true })
+      yield* TestClock.adjust("9 seconds")
+      assert.deepStrictEqual(done, ["a", "c", "d", "late"])
+      assert.strictEqual(inner.calls.length, 4)
+    })
+  )
+
+  it.effect("a hedge does not wait", () =>
+    Effect.gen(function* () {
+      const { inner, provider } = yield* budgeted({ limits: [{ usd: calls(1) }] }, [TestProvider.hanging])
+      yield* Effect.forkChild(provider.generate(request), { startImmediately: true })
+      const hedge = Effect.provideService(provider.generate(request), Attempts.MayWait, false)
+      assert.deepInclude(yield* reasonOf(hedge), { _tag: "BudgetExceeded" })
+      assert.strictEqual(inner.calls.length, 1)
     })
   )
 
@@ -426,7 +500,7 @@ describe("alerts", () => {
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(
         seen.map(({ budget, limit, owner, threshold, window }) => [budget, window, owner, threshold, limit]),
-        [0.5, 0.8, 1].map((threshold) => ["tenant", "day", "tenant=a", threshold, Math.round(1.5 * reserved)])
+        [0.5, 1].map((threshold) => ["tenant", "day", "tenant=a", threshold, Math.round(1.5 * reserved)])
       )
     })
   )

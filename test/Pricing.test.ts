@@ -236,6 +236,14 @@ describe("Pricing.layerTable", () => {
     assert.strictEqual(of(201), 171 * 16_000 + 10 * 2000 + 20 * 20_000 + 45 * 16_000 + 5 * 32_000)
   })
 
+  it("reserves for a shorter input too, where a longer one is cheaper", () => {
+    const service = priceOf({ ...four, tiers: [{ above: 100, input: 1, output: 1 }] })
+    const quote = (input: number, dearest: boolean) => service.quote(mine, { input, output: 10 }, at, dearest)?.nanoUsd
+    assert.strictEqual(quote(150, false), 150 * 1000 + 10 * 1000)
+    assert.strictEqual(quote(150, true), 150 * 4000 + 10 * 4000)
+    assert.isAbove(quote(150, true) ?? 0, service.cost(mine, usage({ total: 100 }, 10), at)?.nanoUsd ?? 0)
+  })
+
   it.each([
     [{ input: -1, output: 1 }, "input"],
     [{ input: Number.NaN, output: 1 }, "input"],

@@ -12,7 +12,7 @@ export interface Alert {
   readonly window: Counted["window"]
   /** Who shares it, for example `"tenant=acme"`. */
   readonly owner: string
-  /** The part of the limit that is spent, from 0 to 1: the one that was passed. 1 also when a call was refused. */
+  /** The part of the limit that was spent, up to 1, which also says that a call was refused. */
   readonly threshold: number
   /** Nano-USD, as far as this process knows. */
   readonly spent: number
@@ -30,8 +30,11 @@ export interface Meter {
   /** Nano-USD: what was settled, and what this process has reserved on top of it. */
   spent: number
   open: number
-  /** How many thresholds were told of. */
+  /** How many thresholds were told of, and whether it was told that calls are refused. */
   told: number
+  toldRefused: boolean
+  /** Calls that wait for what is reserved to be given back, in the order in which they are woken. */
+  readonly waiting: Array<() => void>
 }
 
 const mostKept = 256
@@ -57,7 +60,7 @@ export class Alerts {
   meterOf(limit: Counted, owner: string, key: string, quota: Quota): Meter {
     const known = this.meters.get(key)
     if (known === undefined) {
-      const meter = { limit, owner, key, quota, spent: 0, open: 0, told: 0 }
+      const meter = { limit, owner, key, quota, spent: 0, open: 0, told: 0, toldRefused: false, waiting: [] }
       this.meters.set(key, meter)
       if (this.meters.size >= this.sweepAt) this.sweep()
       return meter
@@ -65,6 +68,7 @@ export class Alerts {
     if (known.quota !== quota) {
       known.quota = quota
       known.told = 0
+      known.toldRefused = false
       known.spent = 0
     }
     return known
@@ -74,11 +78,17 @@ export class Alerts {
   passed(meter: Meter, isRefused = false): Effect.Effect<void> | undefined {
     const { limit, spent } = meter
     let reached = 0
-    for (const part of this.thresholds) if (spent >= part * limit.limit || (isRefused && part <= 1)) reached++
-    if (limit.window === "rolling" || limit.window === "run") meter.told = Math.min(meter.told, reached)
-    if (reached <= meter.told) return undefined
-    const parts = this.thresholds.slice(meter.told, reached)
-    meter.told = reached
+    for (const part of this.thresholds) if (spent >= part * limit.limit) reached++
+    if (reached < meter.told && meter.quota._tag === "Rolling") {
+      meter.told = reached
+      meter.toldRefused = false
+    }
+    const tellsRefused = isRefused && !meter.toldRefused && this.thresholds.at(-1) === 1
+    if (reached <= meter.told && !tellsRefused) return undefined
+    const parts = new Set(this.thresholds.slice(meter.told, reached))
+    if (tellsRefused) parts.add(1)
+    meter.told = Math.max(meter.told, reached)
+    meter.toldRefused ||= parts.has(1)
     const { quota } = meter
     return Effect.forEach(parts, (part) => this.tell(meter, part, quota), { discard: true })
   }
@@ -115,7 +125,7 @@ export class Alerts {
 
   /** A meter without an open reservation is made anew when it is needed; the store knows what was told of. */
   private sweep(): void {
-    for (const [key, meter] of this.meters) if (meter.open === 0) this.meters.delete(key)
+    for (const [key, meter] of this.meters) if (meter.open === 0 && meter.waiting.length === 0) this.meters.delete(key)
     this.sweepAt = 2 * Math.max(512, this.meters.size)
   }
 }

@@ -1,7 +1,8 @@
 /** A budget as the gate of model calls: what an attempt reserves, and what it is charged. */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as AiError from "effect/ai/AiError"
 import type { Call, Claim, Reserving, Settlement } from "../Gate.ts"
 import type { Charge, Subject } from "../Ledger.ts"
@@ -51,6 +52,9 @@ const unbounded = () =>
 /** How often an attempt asks again whose window ended while it asked. */
 const maxRenewals = 3
 
+/** Most that wait for one limit; more are refused. */
+const maxWaiting = 1000
+
 class Attempt implements Claim {
   readonly turn: Effect.Effect<void, Reason> | undefined
   private readonly purse: Purse
@@ -58,8 +62,10 @@ class Attempt implements Claim {
   private readonly quoted: Quoted
   private readonly shares: ReadonlyArray<Share>
   private readonly subject: Subject
+  /** One for each share, as they were asked for last. */
+  private meters: ReadonlyArray<Meter>
   private quotas: ReadonlyArray<Quota> = []
-  private meters: ReadonlyArray<Meter> | undefined
+  private holds = false
   private bill: Bill | undefined
   private renewals = 0
 
@@ -69,55 +75,106 @@ class Attempt implements Claim {
     this.quoted = quoted
     this.shares = purse.sharesOf(call.caller, call.provider)
     this.subject = purse.subjectOf(call, prices, quoted.at)
+    this.meters = this.measured()
     const large = purse.settings.enforces ? purse.tooLarge(call.caller, quoted.reserved) : undefined
     if (large !== undefined) this.turn = Effect.fail(this.exceeded(large, large.limit, undefined))
+    else {
+      const busy = this.meters.find(({ waiting }) => waiting.length > 0)
+      // who came before goes first, also where there is room for this one
+      if (busy !== undefined && call.mayWait) this.turn = this.waiting(busy, false)
+    }
   }
 
   get entries(): ReadonlyArray<Entry> {
-    const now = this.purse.now()
     const { outage } = this.purse.settings
-    this.quotas = this.shares.map(({ limit }) => limit.quotaAt(now))
-    return this.shares.map(({ key, limit }) => ({
+    this.meters = this.measured()
+    return this.shares.map(({ key }, i) => ({
       key,
       amount: this.quoted.reserved,
-      quota: limit.quotaAt(now),
+      quota: this.quotas[i]!, // made together with the meters
       subject: this.subject,
       outage
     }))
   }
 
-  /** Asks again only where the store's clock is ahead and the window has ended there. */
+  private measured(): ReadonlyArray<Meter> {
+    const now = this.purse.now()
+    this.quotas = this.shares.map(({ limit }) => limit.quotaAt(now))
+    return this.shares.map((share, i) => this.purse.meterOf(share, this.quotas[i]!)) // as many
+  }
+
+  /**
+   * Asks again where the window has ended by the store's clock, and when what calls of this process hold may be given back;
+   * what is spent is refused at once.
+   */
   denied({ entry, now, remaining, retryAfter }: Denied): Effect.Effect<void, Reason> {
     this.purse.learnTime(now)
-    const share = this.shares[entry]
-    const quota = this.quotas[entry]
-    if (share === undefined || quota === undefined) return Exit.die(new Error(`the store denied entry ${entry}`))
+    const [share, meter, quota] = [this.shares[entry], this.meters[entry], this.quotas[entry]]
+    if (share === undefined || meter === undefined || quota === undefined)
+      return Exit.die(new Error(`the store denied entry ${entry}, which was not asked for`))
     if (retryAfter === undefined && isPast(quota, now) && this.renewals++ < maxRenewals) return Exit.void
-    const meter = this.purse.meterOf(share, quota)
-    const told = this.purse.alerts.passed(meter, true) ?? Exit.void
-    const refused = Effect.fail(this.exceeded(share.limit, remaining[entry] ?? 0, retryAfter))
-    return Effect.andThen(told, refused)
+    const left = remaining[entry] ?? 0
+    meter.spent = Math.max(0, limitOf(quota) - left - meter.open)
+    const fits = meter.spent + this.quoted.reserved <= share.limit.limit
+    if (fits && meter.open > 0)
+      return this.call.mayWait ? this.waiting(meter, true) : this.refused(entry, left, undefined)
+    return this.refused(entry, left, retryAfter)
+  }
+
+  private refused(
+    entry: number,
+    left: number,
+    retryAfter: Duration.Duration | undefined
+  ): Effect.Effect<never, Reason> {
+    const [share, meter] = [this.shares[entry]!, this.meters[entry]!] // as `denied` has seen
+    const refused = Effect.fail(this.exceeded(share.limit, left, retryAfter))
+    const told = this.quoted.reserved > share.limit.limit ? undefined : this.purse.alerts.passed(meter, true)
+    return told === undefined ? refused : Effect.andThen(told, refused)
+  }
+
+  /** Until something that was reserved is settled, or for as long as it may take. Whoever was woken goes first again. */
+  private waiting(meter: Meter, isFirst: boolean): Effect.Effect<void, Reason> {
+    return Effect.suspend(() => {
+      const entry = this.meters.indexOf(meter)
+      const left = meter.limit.limit - meter.spent - meter.open
+      const until = Math.min(this.call.startedAt + this.purse.settings.maxWait, this.call.deadline)
+      const time = until - this.purse.localNow()
+      if (time <= 0 || meter.waiting.length >= maxWaiting) return this.refused(entry, left, undefined)
+      const woken = Effect.callback<void>((resume) => {
+        const wake = () => resume(Exit.void)
+        if (isFirst) meter.waiting.unshift(wake)
+        else meter.waiting.push(wake)
+        return Effect.sync(() => {
+          const at = meter.waiting.indexOf(wake)
+          if (at >= 0) meter.waiting.splice(at, 1)
+        })
+      })
+      return Effect.flatMap(Effect.timeoutOption(woken, Duration.millis(time)), (woken) =>
+        Option.isSome(woken) ? Exit.void : this.refused(entry, left, undefined)
+      )
+    })
   }
 
   granted(remaining: ReadonlyArray<number>, now: number): void {
     this.purse.learnTime(now)
-    const { reserved } = this.quoted
-    this.meters = this.shares.map((share, i) => {
-      const quota = this.quotas[i] ?? share.limit.quotaAt(now)
-      const meter = this.purse.meterOf(share, quota)
-      meter.open += reserved
-      meter.spent = Math.max(0, limitOf(quota) - (remaining[i] ?? 0) - meter.open)
-      if (!this.purse.settings.enforces && meter.spent + meter.open > share.limit.limit) this.purse.let(share.limit)
-      return meter
-    })
+    this.holds = true
+    for (const [i, meter] of this.meters.entries()) {
+      meter.open += this.quoted.reserved
+      meter.spent = Math.max(0, limitOf(this.quotas[i]!) - (remaining[i] ?? 0) - meter.open) // as many
+      if (!this.purse.settings.enforces && meter.spent + meter.open > meter.limit.limit) this.purse.let(meter.limit)
+    }
+    this.wake()
   }
 
   actual(settlement: Settlement): ReadonlyArray<number> {
     this.bill = billOf(this.purse, this.quoted, settlement)
     const amount = this.bill?.amount ?? 0
-    for (const [i, meter] of this.meters?.entries() ?? []) {
-      meter.open -= this.quoted.reserved
-      if (meter.quota === this.quotas[i]) meter.spent += amount
+    if (this.holds) {
+      this.holds = false
+      for (const [i, meter] of this.meters.entries()) {
+        meter.open -= this.quoted.reserved
+        if (meter.quota === this.quotas[i]) meter.spent += amount
+      }
     }
     return this.shares.map(() => amount)
   }
@@ -132,13 +189,19 @@ class Attempt implements Claim {
     if (output !== undefined) this.purse.expected.learn(provider.model, caller.feature, output)
     const { error } = settlement
     if (error?.phase === "refused" && error.reason._tag === "BudgetExceeded") this.purse.refused(error.reason)
+    this.wake()
     let told: Effect.Effect<void> | undefined
-    for (const meter of this.meters ?? []) {
+    for (const meter of this.meters) {
       this.purse.measure(meter)
       const passed = this.purse.alerts.passed(meter)
       if (passed !== undefined) told = told === undefined ? passed : Effect.andThen(told, passed)
     }
     return told
+  }
+
+  /** There may be room, or whoever was woken is gone: the next one's turn. */
+  private wake(): void {
+    for (const { waiting } of this.meters) waiting.shift()?.()
   }
 
   private exceeded(

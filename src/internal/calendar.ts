@@ -117,7 +117,7 @@ const stretches = (offsetAt: OffsetAt, from: number, to: number): ReadonlyArray<
     if (offsetAt(next) !== offset) {
       while (next - at > 1) {
         const middle = Math.floor((at + next) / 2)
-        if (offsetAt(middle) !== offset) at = middle
+        if (offsetAt(middle) === offset) at = middle
         else next = middle
       }
       offset = offsetAt(next)

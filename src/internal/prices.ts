@@ -15,10 +15,6 @@ export interface Tier extends Rates {
   readonly above: number
 }
 
-export interface Terms extends Rates {
-  readonly tiers: ReadonlyArray<Tier>
-}
-
 /** The dearest that any input or output token may cost, where that is more than the rates above. */
 interface Dearest {
   readonly dearestInput?: number | undefined

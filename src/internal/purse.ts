@@ -23,6 +23,8 @@ export interface Settings {
   readonly enforces: boolean
   readonly onExceeded: "next" | "fail"
   readonly onLost: OnLost
+  /** Milliseconds. */
+  readonly maxWait: number
   readonly dayAt: (at: number) => string
   /** What becomes of its entries while a shared store does not answer. */
   readonly outage: Entry["outage"]
@@ -78,6 +80,10 @@ export class Purse implements Terms {
   /** The store's time, as far as it was heard of: it decides where windows begin and end. */
   now(): number {
     return this.clock.currentTimeMillisUnsafe() + this.offset
+  }
+
+  localNow(): number {
+    return this.clock.currentTimeMillisUnsafe()
   }
 
   learnTime(now: number): void {
