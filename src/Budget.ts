@@ -71,7 +71,8 @@ export interface Options {
    */
   readonly maxWait?: Duration.Input | undefined
   /**
-   * `"shadow"` counts, charges, tells and logs, and refuses nothing, also when the store does not answer. Default `"enforce"`.
+   * `"shadow"` counts, charges and tells (`alerts`, `llm_budget_shadow_total`), and refuses nothing, also when the store does
+   * not answer. Default `"enforce"`.
    */
   readonly mode?: "enforce" | "shadow" | undefined
   /** Budgets of one name on one store count together. Default `"default"`. */

@@ -90,7 +90,7 @@ export interface Service {
    * where its refill was changed meanwhile.
    *
    * Where entries are of money, one line is written to the ledger, with the lease as its id, the amount of the first of them
-   * and a posting for each: by `charge`, or as `lost` where that is absent and something was used; none where it is absent
+   * and a posting for each that changed: by `charge`, or as `lost` where that is absent and something was used; none where it is absent
    * and nothing was. An expired lease has got its line already (`expired`, what was reserved); the difference becomes a
    * second one, `corrected`.
    */

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Duration, Effect, Exit, Fiber, Layer, Logger, Stream } from "effect"
+import { Config, ConfigProvider, Context, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   Attempts,
@@ -13,6 +13,7 @@ import {
   Resilient
 } from "effect-ballast"
 import * as Gate from "effect-ballast/Gate"
+import * as Metrics from "effect-ballast/Metrics"
 import type { LlmError } from "effect-ballast/LlmError"
 import { StoreUnavailable } from "effect-ballast/LlmError"
 import { TestProvider } from "effect-ballast/testing"
@@ -527,7 +528,10 @@ describe("modes and stores", () => {
   it.effect("in shadow mode everything is counted and nothing refused", () =>
     Effect.gen(function* () {
       const { budget, provider } = yield* budgeted({ limits: [{ usd: calls(2) }], mode: "shadow" }, [exact])
-      assert.strictEqual(yield* Effect.provide(through(provider, 5), Logger.layer([])), 5)
+      const shadow = Metric.withAttributes(Metrics.budgetShadow, { limit: "all per day" })
+      const before = (yield* Metric.value(shadow)).count
+      assert.strictEqual(yield* through(provider, 5), 5)
+      assert.strictEqual((yield* Metric.value(shadow)).count, before + 3)
       assert.deepInclude((yield* budget.remaining())[0], {
         limit: 2 * reserved,
         spent: 5 * reserved,

@@ -1,4 +1,3 @@
-import process from "node:process"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Duration, Effect, Fiber, Latch, Layer, Result, Schedule } from "effect"
@@ -7,7 +6,7 @@ import { TestClock } from "effect/testing"
 import { QuotaStoreContract } from "effect-ballast/testing"
 import { type Entry, type Quota, QuotaStore, type Service } from "effect-ballast/QuotaStore"
 import * as RedisQuotaStore from "effect-ballast/RedisQuotaStore"
-import { Keys, scripts } from "../src/internal/redisQuotas.ts"
+import { Keys } from "../src/internal/redisQuotas.ts"
 import { Store } from "../src/internal/redisQuotaStore.ts"
 import * as fleet from "./support/fleet.ts"
 import {
@@ -20,50 +19,14 @@ import {
   own,
   RedisServer
 } from "./support/redis.ts"
-
-const ttl = Duration.minutes(1)
-
-/** Tests of processes and connections run in real time. */
-const live = { excludeTestServices: true }
-
-let groups = 0
-
-/** A group that no other test uses, of a process that no other test run is. */
-const newGroup = () => `test-${process.pid}-${groups++}`
-
-/** A store in a group of its own whose time passes when it is told to, and the time of its renewals with it. */
-const timed = Effect.gen(function* () {
-  const redis = yield* Redis.Redis
-  const group = newGroup()
-  let offset = 0
-  const settings = { redis, keys: new Keys("ballast", group), commandTimeout: 250, offset: () => offset }
-  const store = new Store(settings, yield* Effect.context())
-  yield* Effect.addFinalizer(() => store.close)
-  const pass = (millis: number) =>
-    Effect.andThen(
-      redis.send("EVAL", moveExpiries, "0", `ballast:{${group}}:*`, `${millis}`),
-      Effect.sync(() => void (offset += millis))
-    )
-  return { store, pass, redis, group }
-})
-
-/** Loads the script of the renewals, so that they are one command in the virtual time of a test. */
-const warm = (redis: Redis.Redis["Service"]) => redis.send("SCRIPT", "LOAD", scripts.renew.lua)
-
-/** What a key has yet to live is shorter by so much. */
-const moveExpiries = `
-for _, key in ipairs(redis.call("KEYS", ARGV[1])) do
-  redis.call("PEXPIRE", key, redis.call("PTTL", key) - ARGV[2])
-end`
-
-const third = Duration.toMillis(ttl) / 3
+import { live, newGroup, third, timed, ttl, warm } from "./support/redisStores.ts"
 
 describeRedis("the contract, in Redis", () => {
   it.layer(client().pipe(Layer.provideMerge(anyServer)))((it) => {
     for (const { name, renews, run } of QuotaStoreContract.cases)
       it.effect(name, () =>
         Effect.gen(function* () {
-          const { pass, redis, store } = yield* timed
+          const { pass, redis, store } = yield* timed()
           yield* warm(redis)
           const renewAndPass = (millis: number) =>
             Effect.andThen(Effect.andThen(TestClock.adjust(millis), redis.send("PING")), pass(millis))
@@ -123,7 +86,7 @@ describeRedis("a fleet", { timeout: 60_000 }, () => {
     it.effect("frees what a killed process held when its lease ends, and not before", () =>
       Effect.gen(function* () {
         const { url } = yield* RedisServer
-        const { group, pass, store } = yield* timed
+        const { group, pass, store } = yield* timed()
         const { begin, kill } = yield* fleet.make(1, url, group)
         const take = [{ key: "fleet", amount: 1, quota: fleet.quotas.concurrency }]
         yield* begin({ quota: "concurrency", fibers: 20, millis: 60_000 })
@@ -283,7 +246,7 @@ describeRedis("leases", () => {
   it.layer(client().pipe(Layer.provideMerge(anyServer)))((it) => {
     it.effect("of one process are renewed by one command, and by none when they are settled", () =>
       Effect.gen(function* () {
-        const { redis, store } = yield* timed
+        const { redis, store } = yield* timed()
         yield* warm(redis)
         const leases = Array.from({ length: 50 }, (_, i) => `${i}`)
         yield* Effect.forEach(leases, (lease) => store.reserve(lease, [of(concurrency, 0)], ttl))
@@ -296,7 +259,7 @@ describeRedis("leases", () => {
 
     it.effect("tell how many processes hold any, once they are renewed, and forget those that ended", () =>
       Effect.gen(function* () {
-        const { group, pass, redis, store } = yield* timed
+        const { group, pass, redis, store } = yield* timed()
         yield* warm(redis)
         const settings = { redis, keys: new Keys("ballast", group), commandTimeout: 250, offset: () => 0 }
         const other = new Store(settings, yield* Effect.context())
@@ -321,7 +284,7 @@ describeRedis("leases", () => {
 
     it.effect("of a shorter ttl are renewed sooner while there are any, also when others wait for their turn", () =>
       Effect.gen(function* () {
-        const { pass, redis, store } = yield* timed
+        const { pass, redis, store } = yield* timed()
         yield* warm(redis)
         yield* store.reserve("long", [of(concurrency, 1)], ttl)
         yield* store.reserve("short", [of(concurrency, 2)], Duration.seconds(6))
@@ -341,7 +304,7 @@ describeRedis("leases", () => {
 
     it.effect("that ended take nothing again when their holder wakes up", () =>
       Effect.gen(function* () {
-        const { pass, redis, store } = yield* timed
+        const { pass, redis, store } = yield* timed()
         yield* warm(redis)
         yield* store.reserve("stays", [of(concurrency, 1)], Duration.hours(1))
         yield* store.reserve("stopped", [of(concurrency, 9)], ttl)
@@ -359,7 +322,7 @@ describeRedis("leases", () => {
 
     it.effect("are forgotten when they are denied or settled, or end without an answer", () =>
       Effect.gen(function* () {
-        const { redis, store } = yield* timed
+        const { redis, store } = yield* timed()
         yield* store.reserve("denied", [of(concurrency, 11)], ttl)
         assert.strictEqual(store.size.held, 0)
         yield* store.reserve("granted", [of(concurrency)], ttl)
@@ -374,7 +337,7 @@ describeRedis("leases", () => {
 
     it.effect("leave no key that lives for ever, before and after their settle", () =>
       Effect.gen(function* () {
-        const { group, redis, store } = yield* timed
+        const { group, redis, store } = yield* timed()
         const never: Quota = { _tag: "Bucket", capacity: 10, refillPerSecond: 0 }
         const lives = Effect.gen(function* () {
           const keys = yield* redis.send<ReadonlyArray<string>>("KEYS", `ballast:{${group}}:*`)
@@ -395,7 +358,7 @@ describeRedis("leases", () => {
     it.effect("are settled when all that was known of them is evicted, and no quota holds more than before", () =>
       Effect.gen(function* () {
         for (const what of ["*", "lease:*", "C:*", "B:*", "R:*", "W:*"]) {
-          const { group, redis, store } = yield* timed
+          const { group, redis, store } = yield* timed()
           yield* store.reserve("lease", one, ttl)
           const keys = yield* redis.send<ReadonlyArray<string>>("KEYS", `ballast:{${group}}:${what}`)
           assert.isNotEmpty(keys)
@@ -519,7 +482,7 @@ describeOwnRedis("what went wrong", () => {
 
     it.effect("with one settle does not keep the others", () =>
       Effect.gen(function* () {
-        const { group, redis, store } = yield* timed
+        const { group, redis, store } = yield* timed()
         yield* store.reserve("poisoned", [of(bucket, 1, "poison")], ttl)
         yield* redis.send("DEL", `ballast:{${group}}:B:poison`)
         yield* redis.send("LPUSH", `ballast:{${group}}:B:poison`, "no string")

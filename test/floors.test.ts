@@ -22,7 +22,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker", "Budget"],
   ["OpenAi", "Anthropic", "RedisQuotaStore", "RedisCircuitBreakerStore", "SqliteClient", "SqlQuotaStore"],
   ["LocalLlm", "Resilient"],
-  ["index", "bin", "testing"]
+  ["index", "Stores", "bin", "testing"]
 ]
 
 const floorOf = (module: string): number => floors.findIndex((floor) => floor.includes(module))

@@ -293,6 +293,22 @@ describe("a store that fails", () => {
       assert.isTrue(Exit.isSuccess(yield* Effect.exit(store.read([]))))
     }))
 
+  test("does not count what the store answered itself", () =>
+    Effect.gen(function* () {
+      const inner = yield* QuotaStore.makeMemory
+      const refused = new StoreUnavailable({ store: "fake", operation: "reserve", description: "lost", answered: true })
+      const store = localShare.over({
+        ...inner,
+        shared: { name: "fake", instances: () => 2 },
+        reserve: (lease, entries, ttl) =>
+          entries.some(({ outage }) => outage === undefined) ? Effect.fail(refused) : inner.reserve(lease, entries, ttl)
+      })
+      for (let i = 0; i < 20; i++)
+        assert.strictEqual(yield* Effect.flip(store.reserve(`${i}`, [entry(1, { outage: undefined })], ttl)), refused)
+      // not from a share of half of it, but from the store
+      assert.strictEqual((yield* store.reserve("all", [entry(10)], ttl))._tag, "Granted")
+    }))
+
   test("does not count a bug, an interruption or a settle", () =>
     Effect.gen(function* () {
       const { granted, outage, reserve, shared, store } = yield* setup

@@ -143,7 +143,7 @@ export class LocalShare implements Service {
   private failed<A>(question: Question<A>, cause: Cause.Cause<StoreUnavailable>, epoch: number): Answer<A> {
     return Effect.withFiber((caller) => {
       const failure = Cause.hasDies(cause) ? undefined : cause.reasons.find(Cause.isFailReason)
-      if (failure === undefined) return Effect.failCause(cause)
+      if (failure === undefined || failure.error.answered === true) return Effect.failCause(cause)
       if (this.breaker.failed(epoch, nowOf(caller))) inBackground(caller, this.begins(failure.error))
       return question.instead?.(caller, true) ?? Effect.failCause(cause)
     })

@@ -1,8 +1,6 @@
 /** What a budget is made of: its limits, its prices, the store that counts, and what it learned. */
 import type * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Logger from "effect/Logger"
+import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type * as Attempts from "../Attempts.ts"
 import type * as Caller from "../Caller.ts"
@@ -140,11 +138,9 @@ export class Purse implements Terms {
     Metric.withAttributes(Metrics.budgetRefused, { limit: `${budget} per ${window}` }).updateUnsafe(1, this.context)
   }
 
-  /** A budget in shadow mode says what it would have done. */
+  /** Of a budget in shadow mode. */
   let(limit: Counted): void {
     Metric.withAttributes(Metrics.budgetShadow, { limit: labelOf(limit) }).updateUnsafe(1, this.context)
-    const said = Effect.logWarning(`Budget in shadow mode: ${limit.name} per ${limit.window} would have refused a call`)
-    Effect.runForkWith(Context.pick(Logger.CurrentLoggers)(this.context))(said)
   }
 }
 

@@ -146,7 +146,9 @@ export class StreamInterrupted extends Schema.TaggedError<StreamInterrupted>()("
 export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>()("StoreUnavailable", {
   store: Schema.String,
   operation: Schema.String,
-  description: Schema.optional(Schema.String)
+  description: Schema.optional(Schema.String),
+  /** It did answer, and cannot do what it was asked for: other questions may well be answered. */
+  answered: Schema.optional(Schema.Boolean)
 }) {
   override get message(): string {
     const detail = this.description === undefined ? "" : `: ${this.description}`

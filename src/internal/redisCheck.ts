@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { Durable, Mismatch, Posting } from "../Ledger.ts"
 import { StoreUnavailable } from "./reasons.ts"
-import { type Ask, atOnce, type Lines } from "./redisLines.ts"
+import { type Ask, atOnce, lineOf, type Lines } from "./redisLines.ts"
 import { moneyScripts } from "./redisMoney.ts"
 import { answered, type Mover } from "./redisMover.ts"
 import type { Keys } from "./redisQuotas.ts"
@@ -23,16 +23,16 @@ const maxTries = 10
 type Counter = Pick<Posting, "account" | "slot" | "endsAt"> & { recorded: number }
 
 /**
- * Lines are read first and counters after them, so what is booked in between would be a mismatch that is none: then it is
- * done again, and after some tries only what differed by the same amount each time is answered.
+ * Lines are read first and counters after them, with the few lines that were written in between. Where these were too many or
+ * were moved meanwhile it is done again, and after some tries only what differed by the same amount each time is answered.
  */
 export const check = (settings: Settings): Effect.Effect<ReadonlyArray<Mismatch>, StoreUnavailable> =>
   Effect.gen(function* () {
     let steady: ReadonlyArray<Found> | undefined
     for (let i = 0; i < maxTries; i++) {
-      const { last, recorded } = yield* recordedOf(settings)
-      const { mismatches, quiet } = yield* mismatchesOf(settings, recorded, last)
-      if (quiet || mismatches.length === 0) return yield* counting(settings, mismatches)
+      const recorded = yield* recordedOf(settings)
+      const { isExact, mismatches } = yield* mismatchesOf(settings, recorded)
+      if (isExact || mismatches.length === 0) return yield* counting(settings, mismatches)
       steady = steady === undefined ? mismatches : steady.filter((one) => mismatches.some(isSameAs(one)))
     }
     return yield* counting(settings, steady ?? [])
@@ -55,24 +55,30 @@ const isSameAs = (one: Mismatch) => (other: Mismatch) =>
 
 const nameOf = ({ account, slot }: Pick<Posting, "account" | "slot">): string => `${slot}@${account}`
 
-/** Of the counters that still count, and the number of the last line that is in it. */
-const recordedOf = ({ ask, durable, keys, lines, offset }: Settings) =>
+/** Of the counters that still count, and the numbers of the first and the last line that Redis had then. */
+interface Recorded {
+  readonly counters: ReadonlyMap<string, Counter>
+  readonly first: number
+  readonly last: number
+}
+
+const recordedOf = ({ ask, durable, keys, lines, offset }: Settings): Effect.Effect<Recorded, StoreUnavailable> =>
   Effect.gen(function* () {
     const now = yield* ask("check", moneyScripts.time, [], [`${offset()}`])
-    const recorded = new Map<string, Counter>()
+    const counters = new Map<string, Counter>()
     const add = ({ account, amount, endsAt, slot }: Posting) => {
       if (endsAt <= now) return
-      const counter = recorded.get(nameOf({ account, slot }))
+      const counter = counters.get(nameOf({ account, slot }))
       if (counter !== undefined) counter.recorded += amount
-      else recorded.set(nameOf({ account, slot }), { account, slot, endsAt, recorded: amount })
+      else counters.set(nameOf({ account, slot }), { account, slot, endsAt, recorded: amount })
     }
-    const { records } = yield* ask("check", moneyScripts.counted, [keys.money], [`${maxOpen}`])
-    for (const open of openOf(records).values()) add({ ...open, amount: 0 })
+    const { records } = yield* ask("check", moneyScripts.counted, [keys.money], [`${maxOpen}`, none])
+    for (const open of openOf(records)) add({ ...open, amount: 0 })
     if (durable !== undefined) {
       yield* durable.mover.move
       const { first, last } = yield* lines.page("check", 0, 0)
       for (const total of yield* answered(durable.ledger.totals(now))) add(total)
-      return { recorded, last: last < first ? last : Number.NaN } // none is on its way
+      return { counters, first, last: Math.min(last, first - 1) } // what was written since is not in it, if not moved
     }
     let since = Number.NaN
     const { first, last } = yield* lines.all("check", ({ at, postings }) => {
@@ -80,9 +86,12 @@ const recordedOf = ({ ask, durable, keys, lines, offset }: Settings) =>
       for (const posting of postings) add(posting)
     })
     if (last - first + 1 >= lines.maxLines)
-      for (const [name, counter] of recorded) if (beganAt(counter) < since) recorded.delete(name)
-    return { recorded, last }
+      for (const [name, counter] of counters) if (beganAt(counter) < since) counters.delete(name)
+    return { counters, first, last }
   })
+
+/** Behind every line. */
+const none = `${Number.MAX_SAFE_INTEGER - 1}`
 
 /** Of an account some of whose lines are gone nothing can be said: those that began before the oldest one. */
 const beganAt = ({ account, slot }: Counter): number => {
@@ -90,28 +99,36 @@ const beganAt = ({ account, slot }: Counter): number => {
   return second === undefined ? Number.parseFloat(first) : slot * Number(first)
 }
 
-/** And whether nothing was booked since the last line. */
-const mismatchesOf = ({ ask, keys }: Settings, recorded: ReadonlyMap<string, Counter>, last: number) =>
+const mismatchesOf = ({ ask, durable, keys }: Settings, { counters, first, last }: Recorded) =>
   Effect.gen(function* () {
-    const all = [...recorded.values()]
+    const all = [...counters.values()]
     const mismatches: Array<Found> = []
-    let quiet = true
+    let isExact = true
     for (let i = 0; i < all.length; i += atOnce) {
       const some = all.slice(i, i + atOnce)
       const accounts = some.map(({ account }) => keys.account(account))
-      const args = [`${maxOpen}`, ...some.flatMap(({ slot }, i) => [accounts[i]?.kind ?? "", `${slot}`])]
+      const args = [`${maxOpen}`, `${last}`, ...some.flatMap(({ slot }, i) => [accounts[i]?.kind ?? "", `${slot}`])]
       const names = [keys.money, ...accounts.map(({ key }) => key)]
       const now = yield* ask("check", moneyScripts.counted, names, args)
       if (now.open > maxOpen) return yield* tooMany
-      if (now.last !== last) quiet = false
-      const open = openOf(now.records)
-      for (const [i, { account, endsAt, recorded, slot }] of some.entries()) {
-        const counted = (now.counters[i] ?? 0) - (open.get(nameOf({ account, slot }))?.amount ?? 0)
+      if (now.behind > now.later.length || (durable !== undefined && now.first !== first)) isExact = false
+      const open = sumOf(openOf(now.records))
+      const later = sumOf(now.later.flatMap((text) => lineOf(text).postings))
+      for (const [i, { account, endsAt, recorded: before, slot }] of some.entries()) {
+        const name = nameOf({ account, slot })
+        const counted = (now.counters[i] ?? 0) - (open.get(name) ?? 0)
+        const recorded = before + (later.get(name) ?? 0)
         if (counted !== recorded) mismatches.push({ account, slot, endsAt, counted, recorded })
       }
     }
-    return { mismatches, quiet }
+    return { mismatches, isExact }
   })
+
+const sumOf = (postings: ReadonlyArray<Posting>): ReadonlyMap<string, number> => {
+  const sums = new Map<string, number>()
+  for (const posting of postings) sums.set(nameOf(posting), (sums.get(nameOf(posting)) ?? 0) + posting.amount)
+  return sums
+}
 
 const tooMany = Effect.fail(
   new StoreUnavailable({
@@ -122,8 +139,8 @@ const tooMany = Effect.fail(
 )
 
 /** What the records of leases say that is reserved, as `lua/money.ts` describes them. */
-const openOf = (records: ReadonlyArray<string>): ReadonlyMap<string, Posting> => {
-  const open = new Map<string, Posting>()
+const openOf = (records: ReadonlyArray<string>): ReadonlyArray<Posting> => {
+  const open: Array<Posting> = []
   for (const record of records) {
     const [at = "", ...rest] = record.split(" ")
     const parts = rest.join(" ").split("\n")
@@ -133,8 +150,7 @@ const openOf = (records: ReadonlyArray<string>): ReadonlyMap<string, Posting> =>
       const slot = rolls ? Math.floor(Number(at) / Number(own1)) : 0
       const endsAt = rolls ? (slot + Number(own2) + 1) * Number(own1) : Number(own2)
       const account = JSON.parse(text) as string // a text, as `redisMoney.ts` wrote it
-      const name = nameOf({ account, slot })
-      open.set(name, { account, slot, endsAt, amount: (open.get(name)?.amount ?? 0) + Number(amount) })
+      open.push({ account, slot, endsAt, amount: Number(amount) })
     }
   }
   return open

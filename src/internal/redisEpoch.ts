@@ -127,4 +127,4 @@ const lost =
   "Redis has lost the counters of money: restart to begin with empty ones, or give the store a durable ledger"
 
 const unavailable = (operation: string, description: string) =>
-  new StoreUnavailable({ store: "redis", operation, description })
+  new StoreUnavailable({ store: "redis", operation, description, answered: true })

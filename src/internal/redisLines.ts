@@ -87,7 +87,8 @@ export class Lines {
   }
 }
 
-const lineOf = (text: string): Line => {
+/** A line as `lua/money.ts` describes it. */
+export const lineOf = (text: string): Line => {
   const [id = "", at, amount, outcome, subject = "", charge = "", postings = "", , whose = "", note = ""] =
     text.split("\n")
   return {

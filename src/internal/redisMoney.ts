@@ -70,6 +70,9 @@ export const chargeArgs = (charge: Charge | undefined): ReadonlyArray<string> =>
 
 const parts = (texts: ReadonlyArray<string>): string => texts.map((text) => `${text}\n`).join("")
 
+type Texts = ReadonlyArray<string>
+type CountedReply = readonly [string, counters: Texts, records: Texts, open: number, later: Texts, behind: number]
+
 const nothing = (): void => {}
 
 export const moneyScripts = {
@@ -83,15 +86,9 @@ export const moneyScripts = {
   moved: script(moved, nothing),
   forgetLines: script(forgetLines, nothing),
   forgetSums: script(forgetSums, (cursor: string) => cursor),
-  counted: script(
-    counted,
-    ([last, counters, records, open]: readonly [string, ReadonlyArray<string>, ReadonlyArray<string>, number]) => ({
-      last: Number(last),
-      counters: counters.map(Number),
-      records,
-      open
-    })
-  ),
+  counted: script(counted, ([first, counters, records, open, later, behind]: CountedReply) => {
+    return { first: Number(first), counters: counters.map(Number), records, open, later, behind }
+  }),
   restore: script(restore, (reply: number) => reply === 1),
   time: script(time, (now: number) => now)
 }

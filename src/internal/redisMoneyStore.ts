@@ -136,4 +136,4 @@ export class MoneyStore {
 }
 
 const unavailable = (operation: string, description: string) =>
-  new StoreUnavailable({ store: "redis", operation, description })
+  new StoreUnavailable({ store: "redis", operation, description, answered: true })

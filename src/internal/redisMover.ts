@@ -46,13 +46,17 @@ export class Mover {
 
   /** The last time, as far as it goes. */
   readonly close: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.andThen(this.background.close, this.pending ? this.round : Effect.void)
+    Effect.andThen(
+      this.background.close,
+      Effect.suspend(() => (this.pending ? this.round : Effect.void))
+    )
   )
 
   /** Warns when the ledger stops answering, and says when it answers again. */
   private readonly round: Effect.Effect<void> = Effect.suspend(() => {
     this.pending = false
-    return Effect.matchEffect(this.move, {
+    const moving = Effect.onInterrupt(this.move, () => Effect.sync(() => (this.pending = true)))
+    return Effect.matchEffect(moving, {
       onSuccess: () => {
         if (!this.failing) return Effect.void
         this.failing = false

@@ -35,8 +35,9 @@ export interface Renewal {
 
 export interface Dialect {
   readonly name: "sqlite" | "postgres"
-  /** Begins a transaction that reads one state of all; `undefined` where any does. */
-  readonly beginSnapshot: string | undefined
+  readonly transaction: <A, E>(step: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
+  /** A transaction that reads one state of all. */
+  readonly snapshot: <A, E>(step: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
   /** Whether accounts can only be locked when they are there. */
   readonly opens: boolean
   /**

@@ -1,6 +1,6 @@
 /** The ledger of a SQL store: lines and postings in tables, which only ever grow until they are too old. */
 import * as Effect from "effect/Effect"
-import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Dimension, Durable, Line, Mismatch, Posting, Query, Sum } from "../Ledger.ts"
 import type { LedgerStore, Post } from "../QuotaStore.ts"
@@ -30,7 +30,7 @@ import {
 import type { Tables } from "./sqlTables.ts"
 
 export interface Books {
-  readonly sql: SqlClient.SqlClient
+  readonly sql: SqlClient
   readonly tables: Tables
   readonly dialect: Dialect
   readonly commands: Commands
@@ -100,12 +100,7 @@ export class SqlLedger implements LedgerStore, Durable {
     })
 
   get check(): Effect.Effect<ReadonlyArray<Mismatch>, StoreUnavailable> {
-    const { dialect, sql } = this.books
-    const checked = Effect.provideService(
-      sql.withTransaction(this.compared),
-      SqlClient.BeginTransaction,
-      dialect.beginSnapshot
-    )
+    const checked = this.books.dialect.snapshot(this.compared)
     return this.ask("check", this.current(checked))
   }
 
@@ -142,10 +137,10 @@ export class SqlLedger implements LedgerStore, Durable {
 
   readonly append = (lines: ReadonlyArray<Line>): Effect.Effect<void, StoreUnavailable> =>
     Effect.suspend(() => {
-      const { dialect, sql } = this.books
+      const { dialect } = this.books
       const parts = Array.from({ length: Math.ceil(lines.length / atOnce) }, (_, i) => i * atOnce)
       const appended = (some: ReadonlyArray<Line>) =>
-        sql.withTransaction(
+        dialect.transaction(
           Effect.flatMap(this.known(some.map(({ id }) => id)), (known) => {
             const fresh = [...new Map(some.map((line) => [escape(line.id), line])).values()].filter(
               ({ id }) => !known.has(id)

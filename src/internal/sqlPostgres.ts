@@ -1,6 +1,6 @@
 /** The statements of Postgres: one to look and lock, one to write, and the clock of the server between them. */
 import * as Effect from "effect/Effect"
-import type { SqlClient } from "effect/sql/SqlClient"
+import { BeginTransaction, type SqlClient } from "effect/sql/SqlClient"
 import type { Changes, Dialect } from "./sqlDialect.ts"
 import { chargeColumns, lookOf, postingColumns, quoted } from "./sqlSqlite.ts"
 import type { Tables } from "./sqlTables.ts"
@@ -102,7 +102,9 @@ export const postgres = (sql: SqlClient, tables: Tables, offset: () => number): 
 
   return {
     name: "postgres",
-    beginSnapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    transaction: sql.withTransaction,
+    snapshot: (step) =>
+      Effect.provideService(sql.withTransaction(step), BeginTransaction, "BEGIN ISOLATION LEVEL REPEATABLE READ"),
     opens: true,
     look: lookWith(looked(true)),
     peek: lookWith(looked(false)),

@@ -226,7 +226,7 @@ export class Store implements Service {
 
   /** One transaction. Everything that is read by it is locked. */
   private step<A>(operation: string, leases: ReadonlyArray<string>, ids: ReadonlyArray<string>, body: Body<A>) {
-    const { dialect, sql } = this.settings
+    const { dialect } = this.settings
     const looked = this.seen(dialect.look(leases, ids), (look) => {
       const missing = dialect.opens ? missingOf(look, ids) : []
       if (missing.length > 0) return Effect.fail(new Again(dialect.open(missing)))
@@ -234,7 +234,7 @@ export class Store implements Service {
         changes === undefined ? Effect.succeed(answer) : Effect.as(dialect.write(changes), answer)
       )
     })
-    return this.ask(operation, sql.withTransaction(looked))
+    return this.ask(operation, dialect.transaction(looked))
   }
 
   /** What expired is seen to before anything else is: once, somebody else may be at it. */
@@ -251,13 +251,13 @@ export class Store implements Service {
   }
 
   private readonly expire: Effect.Effect<void, SqlError> = Effect.suspend(() => {
-    const { dialect, sql } = this.settings
+    const { dialect } = this.settings
     const all = Effect.flatMap(dialect.due(expireAtOnce), (ids) =>
       ids.length === 0
         ? Effect.void
         : Effect.flatMap(dialect.look(ids, []), (look) => Effect.asVoid(dialect.write(expiryOf(look))))
     )
-    return sql.withTransaction(all)
+    return dialect.transaction(all)
   })
 }
 

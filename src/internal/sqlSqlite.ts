@@ -1,7 +1,7 @@
 /** The statements of SQLite, which has one writer at a time: who is in a transaction has locked everything. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { SqlClient } from "effect/sql/SqlClient"
+import { BeginTransaction, type SqlClient } from "effect/sql/SqlClient"
 import type { Changes, Dialect, Look } from "./sqlDialect.ts"
 import type { AccountRow, LeaseRow } from "./sqlRows.ts"
 import type { Tables } from "./sqlTables.ts"
@@ -16,6 +16,9 @@ export const sqlite = (sql: SqlClient, tables: Tables, offset: () => number): Di
   const { accounts, charges, instances, leases, postings, sweeps } = tables
   const run = <A extends object>(statement: string, ...params: ReadonlyArray<unknown>) =>
     sql.unsafe<A>(statement, params)
+  // a transaction that reads first and writes later could not be sure that it may
+  const transaction: Dialect["transaction"] = (step) =>
+    Effect.provideService(sql.withTransaction(step), BeginTransaction, "BEGIN IMMEDIATE")
   const now = Effect.map(Clock.currentTimeMillis, (now) => now + offset())
 
   const looked = `select
@@ -54,11 +57,11 @@ export const sqlite = (sql: SqlClient, tables: Tables, offset: () => number): Di
 
   const dueLeases = `select id from ${leases} where state = 0 and until <= ?1 order by until limit ?2`
   const renewLeases = `update ${leases} set until = ?1 + (renewed.value ->> 'ttl') from json_each(?2) renewed
-    where id = renewed.value ->> 'id' and state = 0 and until > ?1`
+    where ${leases}.id = (renewed.value ->> 'id') and state = 0 and until > ?1`
   const renewInstance = `insert into ${instances} (id, until) values (?1, ?2) on conflict (id) do update set until = ?2`
   const countInstances = `select count(*) n from ${instances} where until > ?1`
   const renew: Dialect["renew"] = ({ instance, leases, millis }) =>
-    sql.withTransaction(
+    transaction(
       Effect.gen(function* () {
         const at = yield* now
         yield* run(renewLeases, at, JSON.stringify(leases))
@@ -77,7 +80,7 @@ export const sqlite = (sql: SqlClient, tables: Tables, offset: () => number): Di
   ]
   const sweepCharges = sweepRows(charges, "at < ?1")
   const sweep: Dialect["sweep"] = (limit, linesBefore) =>
-    sql.withTransaction(
+    transaction(
       Effect.gen(function* () {
         const at = yield* now
         let most = 0
@@ -91,7 +94,8 @@ export const sqlite = (sql: SqlClient, tables: Tables, offset: () => number): Di
 
   return {
     name: "sqlite",
-    beginSnapshot: undefined,
+    transaction,
+    snapshot: transaction,
     opens: false,
     look,
     peek: look,

@@ -66,19 +66,23 @@ return scan[1]
 `
 
 /**
- * What is counted now in accounts, and what open leases hold: the last number of a line, the counters (kind and slot of each
- * are given), the records of up to so many leases and how many there are.
+ * What is counted now in accounts, and what open leases hold. `ARGV`: most leases that are looked at, the number of the last
+ * line that is known, and kind and slot of each account. Answers the number of the first line, the counters, the records of
+ * leases, how many there are, and the lines behind the last one, up to 500, with how many there are.
  */
-export const counted = `
-local answer, records = {}, {}
+export const counted = `${linesKey}
+local counters, records, later = {}, {}, {}
 for i = 2, #KEYS do
-  local kind, slot = ARGV[2 * i - 2], ARGV[2 * i - 1]
-  answer[i - 1] = (kind == "R" and redis.call("HGET", KEYS[i], slot) or kind == "W" and redis.call("GET", KEYS[i])) or "0"
+  local kind, slot = ARGV[2 * i - 1], ARGV[2 * i]
+  counters[i - 1] = (kind == "R" and redis.call("HGET", KEYS[i], slot) or kind == "W" and redis.call("GET", KEYS[i])) or "0"
 end
 local leases = redis.call("ZRANGE", KEYS[1] .. "expiries", 0, ARGV[1] - 1)
 for i, lease in ipairs(leases) do records[i] = redis.call("GET", lease) or "" end
-local last = redis.call("HGET", KEYS[1] .. "lines", "next") or "-1"
-return { last, answer, records, redis.call("ZCARD", KEYS[1] .. "expiries") }
+local numbers = redis.call("HMGET", linesKey, "first", "next")
+local first, last = tonumber(numbers[1] or 0), tonumber(numbers[2] or -1)
+local from = math.max(first, ARGV[2] + 1)
+for seq = from, math.min(last, from + 499) do later[#later + 1] = redis.call("HGET", linesKey, int(seq)) or nil end
+return { int(first), counters, records, redis.call("ZCARD", KEYS[1] .. "expiries"), later, last - from + 1 }
 `
 
 /**

@@ -1,0 +1,69 @@
+/**
+ * All stores at once, so that a program goes from a test to one machine and from there to a fleet by swapping one layer.
+ *
+ * Limits, budgets and circuits find their stores in it. What a store promises is said in its own module.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Redis } from "effect/persistence/Redis"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as CircuitBreakerStore from "./CircuitBreakerStore.ts"
+import type * as Ledger from "./Ledger.ts"
+import { StoreUnavailable } from "./LlmError.ts"
+import * as QuotaStore from "./QuotaStore.ts"
+import * as RedisCircuitBreakerStore from "./RedisCircuitBreakerStore.ts"
+import * as RedisQuotaStore from "./RedisQuotaStore.ts"
+import * as SqliteClient from "./SqliteClient.ts"
+import * as SqlQuotaStore from "./SqlQuotaStore.ts"
+
+export type Stores = QuotaStore.QuotaStore | CircuitBreakerStore.CircuitBreakerStore
+
+/** In this process: a restart begins anew. */
+export const layerMemory: Layer.Layer<Stores> = Layer.merge(QuotaStore.layerMemory, CircuitBreakerStore.layerMemory)
+
+/**
+ * Limits and budgets in a database, of whatever `SqlClient` is given, `@effect/sql-pg` for one; circuits in this process,
+ * where a decision must cost nothing.
+ */
+export const layerSql = (options?: SqlQuotaStore.Options): Layer.Layer<Stores, StoreUnavailable, SqlClient> =>
+  Layer.merge(SqlQuotaStore.layer(options), CircuitBreakerStore.layerMemory)
+
+export interface SqliteOptions extends SqliteClient.Options, SqlQuotaStore.Options {}
+
+/** The same in a file of SQLite, which is made where there is none: one host, and money that survives a restart. */
+export const layerSqlite = (file: string | SqliteOptions): Layer.Layer<Stores, StoreUnavailable> => {
+  const options = typeof file === "string" ? { filename: file } : file
+  const client = Layer.catchTag(SqliteClient.layer(options), "SqlError", (error) =>
+    Layer.effectContext(unopened(error))
+  )
+  return Layer.provide(layerSql(options), client)
+}
+
+const unopened = ({ reason }: SqlError) =>
+  Effect.fail(new StoreUnavailable({ store: "sqlite", operation: "open", description: reason._tag }))
+
+export interface RedisOptions {
+  /** What all keys begin with. Default `"ballast"`. */
+  readonly prefix?: string | undefined
+  /** How long a command may take. Default 250 milliseconds. */
+  readonly commandTimeout?: Duration.Input | undefined
+  /** Where charges are kept that Redis may lose. See `layerRedisSql`. */
+  readonly ledger?: Ledger.Durable | undefined
+}
+
+/** In Redis, for a fleet: all of it is shared. Money is only as safe as Redis keeps its data. */
+export const layerRedis = (options?: RedisOptions): Layer.Layer<Stores, StoreUnavailable, Redis> =>
+  Layer.merge(RedisQuotaStore.layer(options), RedisCircuitBreakerStore.layer(options))
+
+/**
+ * In Redis, and every charge in a database behind it: when Redis has lost its counters, those of budgets are made again from
+ * the charges before anything else is admitted.
+ */
+export const layerRedisSql = (
+  options: Omit<RedisOptions, "ledger"> & Pick<SqlQuotaStore.Options, "retention"> = {}
+): Layer.Layer<Stores, StoreUnavailable, Redis | SqlClient> =>
+  Layer.unwrap(
+    Effect.map(SqlQuotaStore.make({ retention: options.retention }), ({ ledger }) => layerRedis({ ...options, ledger }))
+  )
