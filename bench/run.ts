@@ -1,6 +1,7 @@
 /** `npm run bench`: every suite, as Markdown on standard output. A name on the command line runs the suites that have it. */
 import { cpus } from "node:os"
 import { breakerPromiseSuite, breakerSuite, openSuite } from "./breakers.ts"
+import { budgetSuite, overBudgetSuite } from "./budgets.ts"
 import { callSuite } from "./calls.ts"
 import { measure, table } from "./harness.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
@@ -18,7 +19,9 @@ const all = [
   queueSuite,
   breakerSuite,
   breakerPromiseSuite,
-  openSuite
+  openSuite,
+  budgetSuite,
+  overBudgetSuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const suites = [...all, ...overRedis].filter(({ name }) => name.toLowerCase().includes(wanted))

@@ -52,24 +52,32 @@ export const circuitBreakerShadow = Metric.counter("llm_circuit_breaker_shadow_t
   incremental: true
 })
 
-/** What a limit of a budget that all share has spent in its window, by `limit`. */
-export const budgetSpent = Metric.gauge("llm_budget_spent_usd", {
-  description: "Money spent in the running window of a budget, as far as this process knows"
-})
+/** What a limit of a budget that all share has spent in its window; with its label from the start, as those below. */
+export const budgetSpent = (limit: string) =>
+  Metric.gauge("llm_budget_spent_usd", {
+    description: "Money spent in the running window of a budget, as far as this process knows",
+    attributes: { limit }
+  })
 
 /** What is left of it. */
-export const budgetRemaining = Metric.gauge("llm_budget_remaining_usd", {
-  description: "Money left in the running window of a budget, as far as this process knows"
-})
+export const budgetRemaining = (limit: string) =>
+  Metric.gauge("llm_budget_remaining_usd", {
+    description: "Money left in the running window of a budget, as far as this process knows",
+    attributes: { limit }
+  })
 
-/** Calls refused by a budget, by `limit`. */
-export const budgetRefused = Metric.counter("llm_budget_refused_total", {
-  description: "Calls refused by a budget",
-  incremental: true
-})
+/** Calls refused by a limit of a budget. */
+export const budgetRefused = (limit: string) =>
+  Metric.counter("llm_budget_refused_total", {
+    description: "Calls refused by a budget",
+    incremental: true,
+    attributes: { limit }
+  })
 
-/** Calls that a budget in shadow mode let through, by `limit`. */
-export const budgetShadow = Metric.counter("llm_budget_shadow_total", {
-  description: "Calls that a budget would have refused if it were enforced",
-  incremental: true
-})
+/** Calls that a budget in shadow mode let through. */
+export const budgetShadow = (limit: string) =>
+  Metric.counter("llm_budget_shadow_total", {
+    description: "Calls that a budget would have refused if it were enforced",
+    incremental: true,
+    attributes: { limit }
+  })

@@ -528,7 +528,7 @@ describe("modes and stores", () => {
   it.effect("in shadow mode everything is counted and nothing refused", () =>
     Effect.gen(function* () {
       const { budget, provider } = yield* budgeted({ limits: [{ usd: calls(2) }], mode: "shadow" }, [exact])
-      const shadow = Metric.withAttributes(Metrics.budgetShadow, { limit: "all per day" })
+      const shadow = Metrics.budgetShadow("all per day")
       const before = (yield* Metric.value(shadow)).count
       assert.strictEqual(yield* through(provider, 5), 5)
       assert.strictEqual((yield* Metric.value(shadow)).count, before + 3)

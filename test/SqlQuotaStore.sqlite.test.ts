@@ -354,9 +354,9 @@ describe("processes on one file", { timeout: 60_000 }, () => {
     Effect.gen(function* () {
       const file = yield* newFile
       const { run } = yield* fleet.make(4, file, "fleet")
-      const reports = yield* run({ fibers: 8, millis: 2500, limit: 1000 })
+      const reports = yield* run({ fibers: 8, limit: 2000 })
       const { store } = yield* timed(yield* sqlite(file, { lockTimeout: "10 seconds" }), { prefix: "fleet" })
-      yield* fleet.agrees(store, reports, 1000)
+      yield* fleet.agrees(store, reports, 2000)
     })
   )
 
@@ -364,7 +364,7 @@ describe("processes on one file", { timeout: 60_000 }, () => {
     Effect.gen(function* () {
       const file = yield* newFile
       const { workers } = yield* fleet.make(2, file, "fleet")
-      for (const worker of workers) worker.begin({ fibers: 8, millis: 60_000, limit: 1e9 })
+      for (const worker of workers) worker.begin({ fibers: 8, limit: 1e9 })
       yield* Effect.promise(() => Promise.all(workers.map((worker) => worker.killAfter(100))))
       const one = yield* timed(yield* sqlite(file), { prefix: "fleet", commandTimeout: 10_000 })
       yield* fleet.survives(

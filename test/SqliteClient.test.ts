@@ -23,7 +23,7 @@ describe("a connection", () => {
       const sql = yield* sqlite(":memory:")
       yield* sql`create table t (a, b, c, d, e)`
       const bytes = new Uint8Array([1, 2])
-      yield* sql`insert into t values (${true}, ${undefined as unknown as null}, ${new Date(0)}, ${bytes}, ${1.5})`
+      yield* sql`insert into t values (${true}, ${undefined}, ${new Date(0)}, ${bytes}, ${1.5})`
       const [row] = yield* sql`select * from t`
       assert.deepStrictEqual({ ...row }, { a: 1, b: null, c: "1970-01-01T00:00:00.000Z", d: bytes, e: 1.5 })
       assert.deepStrictEqual(yield* sql`select a, e from t`.values, [[1, 1.5]])

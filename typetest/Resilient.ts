@@ -1,10 +1,12 @@
 /** Compiled by `npm run check`: what the types of the stack promise. */
 import { Config, type Effect, Layer } from "effect"
 import { expectTypeOf } from "vitest"
+import * as Budget from "effect-ballast/Budget"
 import * as CircuitBreaker from "effect-ballast/CircuitBreaker"
 import type { CircuitBreakerStore } from "effect-ballast/CircuitBreakerStore"
 import type { CircuitOpen } from "effect-ballast/LlmError"
 import type * as LlmProvider from "effect-ballast/LlmProvider"
+import type { Pricing } from "effect-ballast/Pricing"
 import type { QuotaStore } from "effect-ballast/QuotaStore"
 import * as RateLimiter from "effect-ballast/RateLimiter"
 import * as Resilient from "effect-ballast/Resilient"
@@ -73,6 +75,27 @@ expectTypeOf(
     never,
     "second-service" | CircuitBreakerStore | QuotaStore
   >
+>()
+
+// a budget needs prices beside its store
+expectTypeOf(Resilient.layer({ providers: [second], budget: { limits: [{ usd: 10 }] } })).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | Budget.Budget, never, "second-service" | QuotaStore | Pricing>
+>()
+
+expectTypeOf(
+  Resilient.layerConfig({
+    providers: [second],
+    budget: { limits: [{ usd: Config.Number("DAILY_USD"), by: "tenant" }] }
+  })
+).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | Budget.Budget, Config.ConfigError, "second-service" | QuotaStore | Pricing>
+>()
+
+// @ts-expect-error: a misspelled window
+Resilient.layer({ providers: [second], budget: { limits: [{ usd: 10, window: "daily" }] } })
+
+expectTypeOf(second.pipe(Budget.withBudget({ limits: [{ usd: 10 }] }))).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | Budget.Budget, never, "second-service" | QuotaStore | Pricing>
 >()
 
 // any effect behind a circuit may also fail with `CircuitOpen`

@@ -9,6 +9,8 @@ export interface Reserved {
   readonly entries: ReadonlyArray<Entry>
   /** When it was admitted. */
   readonly at: number
+  /** The name of an entry's account, where somebody knows it already. */
+  readonly account?: ((i: number) => string | undefined) | undefined
 }
 
 /** `undefined` where nothing is to be written. */
@@ -40,7 +42,7 @@ export const corrected = (
 
 const lineOf = (
   id: string,
-  { at, entries }: Reserved,
+  { account, at, entries }: Reserved,
   changed: (entry: Entry, i: number) => number,
   charge: Charge,
   now: number
@@ -55,7 +57,7 @@ const lineOf = (
       subject = entry.subject
       amount = change
     }
-    const posting = change === 0 ? undefined : postingOf(entry, change, at)
+    const posting = change === 0 ? undefined : postingOf(entry, change, at, account?.(i))
     if (posting !== undefined) postings.push(posting)
   }
   return subject === undefined ? undefined : { ...subject, ...charge, id, at: now, amount, postings }
@@ -65,12 +67,13 @@ const lineOf = (
 export const postingOf = (
   entry: Pick<Entry, "key" | "quota">,
   amount: number,
-  admittedAt: number
+  admittedAt: number,
+  account = nameOf(entry)
 ): Posting | undefined => {
   const { quota } = entry
-  if (quota._tag === "Window") return { account: nameOf(entry), slot: 0, endsAt: quota.endsAt, amount }
+  if (quota._tag === "Window") return { account, slot: 0, endsAt: quota.endsAt, amount }
   if (quota._tag !== "Rolling") return undefined
   const width = widthOf(quota)
   const slot = Math.floor(admittedAt / width)
-  return { account: nameOf(entry), slot, endsAt: (slot + quota.slots + 1) * width, amount }
+  return { account, slot, endsAt: (slot + quota.slots + 1) * width, amount }
 }

@@ -9,7 +9,7 @@ import { LlmProvider } from "../LlmProvider.ts"
 import * as LlmRequest from "../LlmRequest.ts"
 import type { Counted, Priced } from "./budgetLimits.ts"
 import { between } from "./options.ts"
-import { identityOf, type Purse, type Share } from "./purse.ts"
+import { identify, type Purse, type Share } from "./purse.ts"
 
 /** What one limit has left for a caller. */
 export interface Remaining {
@@ -103,7 +103,7 @@ const post = (purse: Purse, of: Priced, amount: number, charge: Charge, given?: 
     const id = given ?? `manual.${(yield* Random.nextInt).toString(36)}.${(yield* Random.nextInt).toString(36)}`
     const now = purse.now()
     const day = purse.settings.dayAt(now)
-    const subject = { call: id, ...of, day, prices: purse.pricing.date, ...identityOf(caller) }
+    const subject = identify({ call: id, ...of, day, prices: purse.pricing.date }, caller)
     const entryOf = ({ key, limit }: Share) => ({ key, amount, quota: limit.quotaAt(now) })
     const entries = amount === 0 ? [] : purse.sharesOf(caller, of).map(entryOf)
     yield* purse.ledger.post({ id, amount, subject, charge, entries })

@@ -63,7 +63,7 @@ class Attempt implements Claim {
   private readonly shares: ReadonlyArray<Share>
   private readonly subject: Subject
   /** One for each share, as they were asked for last. */
-  private meters: ReadonlyArray<Meter>
+  private meters: ReadonlyArray<Meter> = []
   private quotas: ReadonlyArray<Quota> = []
   private holds = false
   private bill: Bill | undefined
@@ -75,13 +75,15 @@ class Attempt implements Claim {
     this.quoted = quoted
     this.shares = purse.sharesOf(call.caller, call.provider)
     this.subject = purse.subjectOf(call, prices, quoted.at)
-    this.meters = this.measured()
     const large = purse.settings.enforces ? purse.tooLarge(call.caller, quoted.reserved) : undefined
-    if (large !== undefined) this.turn = Effect.fail(this.exceeded(large, large.limit, undefined))
-    else {
+    if (large !== undefined) {
+      purse.refused(large)
+      this.turn = Effect.fail(this.exceeded(large, large.limit, undefined))
+    } else if (purse.waiting > 0 && call.mayWait) {
+      this.meters = this.measured()
       const busy = this.meters.find(({ waiting }) => waiting.length > 0)
       // who came before goes first, also where there is room for this one
-      if (busy !== undefined && call.mayWait) this.turn = this.waiting(busy, false)
+      if (busy !== undefined) this.turn = this.waiting(busy, false)
     }
   }
 
@@ -127,6 +129,7 @@ class Attempt implements Claim {
     retryAfter: Duration.Duration | undefined
   ): Effect.Effect<never, Reason> {
     const [share, meter] = [this.shares[entry]!, this.meters[entry]!] // as `denied` has seen
+    this.purse.refused(share.limit)
     const refused = Effect.fail(this.exceeded(share.limit, left, retryAfter))
     const told = this.quoted.reserved > share.limit.limit ? undefined : this.purse.alerts.passed(meter, true)
     return told === undefined ? refused : Effect.andThen(told, refused)
@@ -140,18 +143,30 @@ class Attempt implements Claim {
       const until = Math.min(this.call.startedAt + this.purse.settings.maxWait, this.call.deadline)
       const time = until - this.purse.localNow()
       if (time <= 0 || meter.waiting.length >= maxWaiting) return this.refused(entry, left, undefined)
-      const woken = Effect.callback<void>((resume) => {
-        const wake = () => resume(Exit.void)
-        if (isFirst) meter.waiting.unshift(wake)
-        else meter.waiting.push(wake)
-        return Effect.sync(() => {
-          const at = meter.waiting.indexOf(wake)
-          if (at >= 0) meter.waiting.splice(at, 1)
-        })
+      const woken = Effect.timeoutOption(this.standing(meter, isFirst), Duration.millis(time))
+      return Effect.flatMap(woken, (woken) => (Option.isSome(woken) ? Exit.void : this.refused(entry, left, undefined)))
+    })
+  }
+
+  private standing(meter: Meter, isFirst: boolean): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      let stands = true
+      const leave = () => {
+        if (stands) this.purse.waiting--
+        stands = false
+      }
+      const wake = () => {
+        leave()
+        resume(Exit.void)
+      }
+      this.purse.waiting++
+      if (isFirst) meter.waiting.unshift(wake)
+      else meter.waiting.push(wake)
+      return Effect.sync(() => {
+        leave()
+        const at = meter.waiting.indexOf(wake)
+        if (at >= 0) meter.waiting.splice(at, 1)
       })
-      return Effect.flatMap(Effect.timeoutOption(woken, Duration.millis(time)), (woken) =>
-        Option.isSome(woken) ? Exit.void : this.refused(entry, left, undefined)
-      )
     })
   }
 
@@ -187,8 +202,6 @@ class Attempt implements Claim {
     const { caller, provider } = this.call
     const output = settlement.usage?.outputTokens.total
     if (output !== undefined) this.purse.expected.learn(provider.model, caller.feature, output)
-    const { error } = settlement
-    if (error?.phase === "refused" && error.reason._tag === "BudgetExceeded") this.purse.refused(error.reason)
     this.wake()
     let told: Effect.Effect<void> | undefined
     for (const meter of this.meters) {

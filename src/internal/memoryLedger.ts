@@ -163,7 +163,8 @@ export class MemoryLedger implements LedgerStore {
   }
 }
 
-const counterOf = ({ account, slot }: Pick<Posting, "account" | "slot">): string => `${slot}@${account}`
+const counterOf = ({ account, slot }: Pick<Posting, "account" | "slot">): string =>
+  slot === 0 ? account : `${slot}@${account}`
 
 const nameOf = ({ feature, model, provider, tenant, user }: Row): string =>
   JSON.stringify([provider, model, tenant ?? null, user ?? null, feature ?? null])

@@ -294,5 +294,6 @@ const onTheSpot = <A>(act: () => A): Exit.Exit<A> => {
 const reservedOf = (lease: string, { at, items }: Lease): bookings.Reserved => ({
   lease,
   entries: items.map(({ entry }) => entry),
-  at
+  at,
+  account: (i) => items[i]?.account.name
 })

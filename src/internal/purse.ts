@@ -1,12 +1,11 @@
 /** What a budget is made of: its limits, its prices, the store that counts, and what it learned. */
 import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import * as Metric from "effect/Metric"
+import type * as Metric from "effect/Metric"
 import type * as Attempts from "../Attempts.ts"
 import type * as Caller from "../Caller.ts"
 import type { Call } from "../Gate.ts"
 import { nanoPerUsd, type Subject } from "../Ledger.ts"
-import type { BudgetExceeded } from "../LlmError.ts"
 import * as Metrics from "../Metrics.ts"
 import type { Service as Pricing } from "../Pricing.ts"
 import type { Entry, LedgerStore, Quota, Service as Store } from "../QuotaStore.ts"
@@ -14,6 +13,7 @@ import * as Tokens from "../Tokens.ts"
 import type { Alerts, Meter } from "./budgetAlerts.ts"
 import type { OnLost, Terms } from "./budgetCharge.ts"
 import type { Counted, Priced } from "./budgetLimits.ts"
+import { Recent } from "./recent.ts"
 
 export interface Settings {
   readonly limits: ReadonlyArray<Counted>
@@ -53,15 +53,22 @@ export class Purse implements Terms {
   readonly pricing: Pricing
   readonly tokens: Tokens.Service
   readonly alerts: Alerts
+  /** Calls that wait for others to be settled. */
+  waiting = 0
   readonly expected = new Tokens.ExpectedOutput()
+  private readonly limits: ReadonlyArray<{ readonly limit: Counted; readonly shares: Recent<Share> }>
   private readonly clock: Clock.Clock
   private readonly context: Context.Context<never>
   /** What the store's clock is ahead of ours, in milliseconds. */
   private offset = 0
   private readonly names = new WeakMap<Attempts.Ledger, string>()
+  private readonly metrics = new Map<Counted, LimitMetrics>()
 
   constructor(parts: Parts) {
     this.settings = parts.settings
+    this.limits = parts.settings.limits.map((limit) => {
+      return { limit, shares: new Recent((owner) => ({ limit, owner, key: limit.key + owner })) }
+    })
     this.store = parts.store
     this.ledger = parts.ledger
     this.pricing = parts.pricing
@@ -99,10 +106,10 @@ export class Purse implements Terms {
 
   sharesOf(caller: Caller.Identity, call: Priced): ReadonlyArray<Share> {
     const shares: Array<Share> = []
-    for (const limit of this.settings.limits) {
+    for (const { limit, shares: known } of this.limits) {
       if (limit.perCall && caller.run === undefined) continue
       const owner = limit.of(caller, call)
-      if (owner !== undefined) shares.push({ limit, owner, key: limit.key + owner })
+      if (owner !== undefined) shares.push(known.get(owner))
     }
     return shares
   }
@@ -117,8 +124,8 @@ export class Purse implements Terms {
     const known = attempts && this.names.get(attempts)
     const name = known ?? call.unique()
     if (known === undefined && attempts !== undefined) this.names.set(attempts, name)
-    const { model, provider: by } = provider
-    return { call: name, provider: by, model, day: this.settings.dayAt(at), prices, ...identityOf(caller) }
+    const day = this.settings.dayAt(at)
+    return identify({ call: name, provider: provider.provider, model: provider.model, day, prices }, caller)
   }
 
   meterOf({ key, limit, owner }: Share, quota: Quota): Meter {
@@ -128,28 +135,44 @@ export class Purse implements Terms {
   /** The gauges have no owners: they are of the limits that all share. */
   measure({ limit, owner, spent }: Meter): void {
     if (owner !== limit.name) return
-    const labels = { limit: labelOf(limit) }
-    Metric.withAttributes(Metrics.budgetSpent, labels).updateUnsafe(spent / nanoPerUsd, this.context)
-    const remaining = (limit.limit - spent) / nanoPerUsd
-    Metric.withAttributes(Metrics.budgetRemaining, labels).updateUnsafe(remaining, this.context)
+    const gauges = this.metricsOf(limit)
+    gauges.spent.updateUnsafe(spent / nanoPerUsd, this.context)
+    gauges.remaining.updateUnsafe((limit.limit - spent) / nanoPerUsd, this.context)
   }
 
-  refused({ budget, window }: BudgetExceeded): void {
-    Metric.withAttributes(Metrics.budgetRefused, { limit: `${budget} per ${window}` }).updateUnsafe(1, this.context)
+  refused(limit: Counted): void {
+    this.metricsOf(limit).refused.updateUnsafe(1, this.context)
   }
 
   /** Of a budget in shadow mode. */
   let(limit: Counted): void {
-    Metric.withAttributes(Metrics.budgetShadow, { limit: labelOf(limit) }).updateUnsafe(1, this.context)
+    this.metricsOf(limit).shadow.updateUnsafe(1, this.context)
+  }
+
+  private metricsOf(limit: Counted): LimitMetrics {
+    const known = this.metrics.get(limit)
+    if (known !== undefined) return known
+    const name = `${limit.name} per ${limit.window}`
+    const made = {
+      spent: Metrics.budgetSpent(name),
+      remaining: Metrics.budgetRemaining(name),
+      refused: Metrics.budgetRefused(name),
+      shadow: Metrics.budgetShadow(name)
+    }
+    this.metrics.set(limit, made)
+    return made
   }
 }
 
-const labelOf = ({ name, window }: Counted): string => `${name} per ${window}`
+type LimitMetrics = Record<"spent" | "remaining" | "refused" | "shadow", Metric.Metric<number, unknown>>
 
-/** Only what the caller has: an absent field is no field. */
-export const identityOf = ({ feature, run, tenant, user }: Caller.Identity): Partial<Subject> => ({
-  ...(tenant === undefined ? {} : { tenant }),
-  ...(user === undefined ? {} : { user }),
-  ...(feature === undefined ? {} : { feature }),
-  ...(run === undefined ? {} : { run })
-})
+/** Adds what the caller has: an absent field is no field. */
+export const identify = (subject: Changing<Subject>, { feature, run, tenant, user }: Caller.Identity): Subject => {
+  if (tenant !== undefined) subject.tenant = tenant
+  if (user !== undefined) subject.user = user
+  if (feature !== undefined) subject.feature = feature
+  if (run !== undefined) subject.run = run
+  return subject
+}
+
+type Changing<A> = { -readonly [K in keyof A]: A[K] }

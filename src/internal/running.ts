@@ -23,6 +23,9 @@ interface Held {
   readonly settle: (settlement: Settlement) => Effect.Effect<void, unknown>
 }
 
+/** To make a random name costs more than to count on from one. */
+const naming = new WeakMap<object, { readonly prefix: string; count: number }>()
+
 export class Running implements Call {
   readonly provider: Service
   readonly request: LlmRequest
@@ -62,7 +65,12 @@ export class Running implements Call {
 
   unique(): string {
     const random = Context.get(this.context, Random.Random)
-    return `${random.nextIntUnsafe().toString(36)}.${random.nextIntUnsafe().toString(36)}`
+    let names = naming.get(random)
+    if (names === undefined) {
+      const prefix = `${random.nextIntUnsafe().toString(36)}.${random.nextIntUnsafe().toString(36)}`
+      naming.set(random, (names = { prefix, count: 0 }))
+    }
+    return `${names.prefix}.${names.count++}`
   }
 
   /** Takes the steps from one on, then makes the call. */

@@ -1,10 +1,21 @@
 /** The accounts of one step: read once, changed here by the arithmetic of all stores, and written as a whole. */
+import type * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
 import type { Denied, Entry, Granted } from "../QuotaStore.ts"
 import type { Account } from "./account.ts"
 import { granted, type Item, longestWait, refused, remaining } from "./memoryItems.ts"
 import { isOver } from "./quotas.ts"
-import type { Look } from "./sqlDialect.ts"
+import type { Again } from "./sqlCommands.ts"
+import type { Changes, Look } from "./sqlDialect.ts"
 import { accountIdOf, accountOf, type AccountRow, rowOf } from "./sqlRows.ts"
+
+/** What a step found out, and what it writes. */
+interface Outcome<A> {
+  readonly answer: A
+  readonly changes?: Changes | undefined
+}
+
+export type Body<A> = (accounts: Accounts, look: Look) => Effect.Effect<Outcome<A>, SqlError | Again>
 
 export class Accounts {
   readonly now: number

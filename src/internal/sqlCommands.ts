@@ -55,7 +55,7 @@ export class Commands {
         const failed = (description: string) =>
           resume(Exit.fail(new StoreUnavailable({ store: this.store, operation, description })))
         const wheel = wheelOf(parent)
-        const context = Context.omit(this.sql.transactionService)(parent.context) as Context.Context<never> // as before
+        const context = Context.omit(this.sql.transactionService)(parent.context)
         this.running++
         const child = Effect.runForkWith(context)(repeated(step, maxAgain, maxConflicts))
         const alarm = new Alarm(() => {
@@ -103,7 +103,7 @@ const errorOf = (cause: Cause.Cause<SqlError | Again>): SqlError | Again | undef
 }
 
 /** Only the kind and the code of what went wrong: messages may hold statements, keys, addresses and passwords. */
-export const codeOf = ({ reason }: SqlError): string => {
+const codeOf = ({ reason }: SqlError): string => {
   const { cause } = reason
   const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
   return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? `${reason._tag} ${code}` : reason._tag

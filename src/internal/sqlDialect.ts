@@ -3,6 +3,14 @@ import type * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { AccountRow, ChargeRow, LeaseRow, PostingRow } from "./sqlRows.ts"
 
+export const leaseColumns = ["id", "state", "at", "until", "entries", "accounts"]
+export const chargeColumns =
+  "id at call provider model day prices tenant user feature run input output amount saved outcome note".split(" ")
+export const postingColumns = "charge position counter account slot ends_at amount own".split(" ")
+
+/** Two names of columns are words of SQL. */
+export const quoted = (column: string): string => (column === "call" || column === "user" ? `"${column}"` : column)
+
 type Answer<A> = Effect.Effect<A, SqlError>
 
 /** What a step begins with. */
@@ -57,4 +65,17 @@ export interface Dialect {
   readonly renew: (renewal: Renewal) => Answer<number>
   /** Deletes what is of no use any more, a number of each, and answers the most that it deleted of one. */
   readonly sweep: (limit: number, linesBefore: number) => Answer<number>
+}
+
+/** What both databases answer to a look: rows as JSON. */
+export interface LookRow {
+  readonly accounts: string | null
+  readonly leases: string | null
+  readonly due: unknown
+}
+
+export const lookOf = (row: LookRow | undefined, now: number): Look => {
+  const rows = JSON.parse(row?.accounts ?? "[]") as ReadonlyArray<AccountRow> // the columns that are asked for
+  const leases = JSON.parse(row?.leases ?? "[]") as ReadonlyArray<LeaseRow> // the same
+  return { now, due: Number(row?.due) === 1, accounts: new Map(rows.map((row) => [row.id, row])), leases }
 }

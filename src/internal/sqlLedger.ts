@@ -8,10 +8,9 @@ import * as bookings from "./bookings.ts"
 import { integer } from "./options.ts"
 import * as quotas from "./quotas.ts"
 import type { StoreUnavailable } from "./reasons.ts"
-import type { Accounts } from "./sqlAccounts.ts"
+import type { Accounts, Body } from "./sqlAccounts.ts"
 import { Again, type Commands } from "./sqlCommands.ts"
 import type { Dialect } from "./sqlDialect.ts"
-import type { Body } from "./sqlQuotaStore.ts"
 import {
   accountIdOf,
   type ChargeRow,

@@ -5,9 +5,9 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import { StoreUnavailable } from "./reasons.ts"
 import { Commands } from "./sqlCommands.ts"
 import type { Dialect } from "./sqlDialect.ts"
-import { postgres } from "./sqlPostgres.ts"
+import { Postgres } from "./sqlPostgres.ts"
 import { Store } from "./sqlQuotaStore.ts"
-import { sqlite } from "./sqlSqlite.ts"
+import { Sqlite } from "./sqlSqlite.ts"
 import { migrate, type Tables, tablesOf, version } from "./sqlTables.ts"
 
 export interface OpenSettings {
@@ -38,8 +38,8 @@ const dialectOf = (sql: SqlClient, tables: Tables, offset: () => number): Effect
   const unknown = (name: string) => () =>
     Effect.fail(failed(name, "a store needs the dialect of Postgres or of SQLite"))
   return sql.onDialect({
-    sqlite: () => Effect.succeed(sqlite(sql, tables, offset)),
-    pg: () => Effect.succeed(postgres(sql, tables, offset)),
+    sqlite: () => Effect.succeed(new Sqlite(sql, tables, offset)),
+    pg: () => Effect.succeed(new Postgres(sql, tables, offset)),
     mysql: unknown("mysql"),
     mssql: unknown("mssql"),
     clickhouse: unknown("clickhouse")

@@ -12,27 +12,17 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Charge } from "../Ledger.ts"
 import type { Denied, Entry, Granted, Service, Shared } from "../QuotaStore.ts"
-import * as bookings from "./bookings.ts"
 import { refused, remaining } from "./memoryItems.ts"
 import { type Message, Outbox } from "./outbox.ts"
 import * as quotas from "./quotas.ts"
 import type { StoreUnavailable } from "./reasons.ts"
-import { Accounts, ask } from "./sqlAccounts.ts"
+import { Accounts, ask, type Body } from "./sqlAccounts.ts"
 import { Again, Commands } from "./sqlCommands.ts"
-import type { Changes, Dialect, Look } from "./sqlDialect.ts"
+import type { Dialect, Look } from "./sqlDialect.ts"
+import { expiryOf, openLease, remembered, settlementOf } from "./sqlEndings.ts"
 import { SqlLedger } from "./sqlLedger.ts"
 import { Leases } from "./sqlLeases.ts"
-import {
-  accountIdOf,
-  chargeRow,
-  entriesJson,
-  entriesOf,
-  idOf,
-  instant,
-  type LeaseRow,
-  leaseStates,
-  postingRows
-} from "./sqlRows.ts"
+import { accountIdOf, idOf } from "./sqlRows.ts"
 import { Sweeper } from "./sqlSweeper.ts"
 import type { Tables } from "./sqlTables.ts"
 
@@ -45,9 +35,6 @@ export interface Settings {
   readonly retention: number
 }
 
-/** How long after its end a lease is still corrected, and a settle is remembered. */
-const remembered = Duration.toMillis("24 hours")
-
 /** Most leases that one operation sees to when they have expired. */
 const expireAtOnce = 100
 
@@ -56,14 +43,6 @@ interface Settlement extends Message {
   readonly actual: ReadonlyArray<number>
   readonly charge: Charge | undefined
 }
-
-/** What a step found out, and what it writes. */
-export interface Outcome<A> {
-  readonly answer: A
-  readonly changes?: Changes | undefined
-}
-
-export type Body<A> = (accounts: Accounts, look: Look) => Effect.Effect<Outcome<A>, SqlError | Again>
 
 export class Store implements Service {
   readonly shared: Shared
@@ -182,35 +161,9 @@ export class Store implements Service {
 
   private tell({ actual, charge, lease }: Settlement): Effect.Effect<void, StoreUnavailable> {
     const id = idOf("L", lease)
-    return this.step("settle", [id], [], (accounts, { leases: [row], now }) => {
-      const settled: LeaseRow = {
-        id,
-        state: leaseStates.settled,
-        at: now,
-        until: now + remembered,
-        entries: "",
-        accounts: "[]"
-      }
-      if (row === undefined) return Effect.succeed({ answer: undefined, changes: { opened: [settled] } })
-      if (row.state === leaseStates.settled) return Effect.succeed({ answer: undefined })
-      const expired = row.state === leaseStates.expired
-      const { entries } = entriesOf(row.entries)
-      correct(accounts, entries, actual, row.at, expired)
-      const line = (expired ? bookings.corrected : bookings.settled)(
-        { lease, entries, at: row.at },
-        actual,
-        charge,
-        now
-      )
-      const lines = line === undefined ? [] : [line]
-      const changes = {
-        accounts: accounts.rows,
-        changed: [settled],
-        charges: lines.map(chargeRow),
-        postings: lines.flatMap((line) => postingRows(line, true))
-      }
-      return Effect.succeed({ answer: undefined, changes })
-    })
+    return this.step("settle", [id], [], (accounts, { leases: [row] }) =>
+      Effect.succeed({ answer: undefined, changes: settlementOf(id, row, accounts, actual, charge) })
+    )
   }
 
   private renew(leases: ReadonlyArray<{ readonly id: string; readonly ttl: number }>, millis: number) {
@@ -269,59 +222,8 @@ const check = (entries: ReadonlyArray<Entry>): void => {
   }
 }
 
-const openLease = (id: string, lease: string, entries: ReadonlyArray<Entry>, now: number, ttl: number): LeaseRow => ({
-  id,
-  state: leaseStates.open,
-  at: now,
-  until: instant(now + ttl),
-  entries: entriesJson(lease, entries),
-  accounts: JSON.stringify(entries.map(accountIdOf))
-})
-
 /** Accounts that were asked for and are not there. */
 const missingOf = ({ accounts, leases }: Look, ids: ReadonlyArray<string>): ReadonlyArray<string> => {
   const ofLeases = leases.flatMap(({ accounts }) => JSON.parse(accounts) as ReadonlyArray<string>) // as `openLease` writes them
   return [...new Set([...ids, ...ofLeases])].filter((id) => !accounts.has(id))
-}
-
-const correct = (
-  accounts: Accounts,
-  entries: ReadonlyArray<Entry>,
-  actual: ReadonlyArray<number>,
-  at: number,
-  expired: boolean
-): void => {
-  for (const [i, entry] of entries.entries()) {
-    const { amount, quota } = entry
-    if (quota._tag === "Concurrency") {
-      if (!expired) quotas.correct(accounts.of(entry), { amount, used: 0, at }, accounts.now)
-      continue
-    }
-    const used = quotas.usedOf(actual[i], amount)
-    if (used !== amount) quotas.correct(accounts.of(entry), { amount, used, at }, accounts.now)
-  }
-}
-
-/** What was held is free, what is money becomes a line, all else stays taken. */
-const expiryOf = (look: Look): Changes => {
-  const { now } = look
-  const accounts = new Accounts(look)
-  const changed: Array<LeaseRow> = []
-  const lines = look.leases.flatMap((row) => {
-    if (row.state !== leaseStates.open || row.until > now) return []
-    changed.push({ ...row, state: leaseStates.expired, until: now + remembered })
-    const { entries, lease } = entriesOf(row.entries)
-    for (const entry of entries) {
-      if (entry.quota._tag !== "Concurrency" || !look.accounts.has(accountIdOf(entry))) continue
-      quotas.correct(accounts.of(entry), { amount: entry.amount, used: 0, at: row.at }, now)
-    }
-    const line = bookings.expired({ lease, entries, at: row.at }, now)
-    return line === undefined ? [] : [line]
-  })
-  return {
-    accounts: accounts.rows,
-    changed,
-    charges: lines.map(chargeRow),
-    postings: lines.flatMap((line) => postingRows(line, true))
-  }
 }

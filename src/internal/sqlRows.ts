@@ -53,7 +53,7 @@ const quotaJson = (quota: Quota): QuotaJson => {
       return ["R", quota.limit, Duration.toMillis(quota.span), quota.slots]
     case "Window":
       return ["W", quota.limit, finite(quota.startsAt), finite(quota.endsAt)]
-    case "Concurrency":
+    default:
       return ["C", quota.limit]
   }
 }
@@ -110,7 +110,7 @@ const idleAt = ({ quota, slots, taken }: Account, now: number): number | null =>
       return hours(endOf(quota, slots.at(-1)?.index ?? 0))
     case "Window":
       return hours(quota.endsAt)
-    case "Concurrency":
+    default:
       return null
   }
 }

@@ -28,14 +28,23 @@ export const tablesOf = (prefix: string): Tables => ({
 /** The version that this code writes and reads. */
 export const version = 1
 
-/** Several processes may do this at the same time. Answers the version that the tables have then. */
+/**
+ * Several processes may do this at the same time. Answers the version that the tables have then. Where they are there, to
+ * read is all that is needed.
+ */
 export const migrate = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<number, SqlError> => {
+  const last = Effect.map(
+    sql.unsafe<{ id: unknown }>(`select max(migration_id) as id from ${tables.migrations}`),
+    ([row]) => Number(row?.id)
+  )
   const loader = Migrator.fromRecord({ "0001_tables": create(sql, tables) })
-  const migrated = Migrator.make({})({ loader, table: tables.migrations })
-  const last = sql.unsafe<{ id: unknown }>(`select max(migration_id) as id from ${tables.migrations}`)
-  return Effect.provideService(Effect.andThen(migrated, last), SqlClient.SqlClient, sql).pipe(
-    Effect.map(([row]) => Number(row?.id)),
+  const migrated = Migrator.make({})({ loader, table: tables.migrations }).pipe(
+    Effect.provideService(SqlClient.SqlClient, sql),
     Effect.mapError((error) => (isSqlError(error) ? error : isSqlError(error.cause) ? error.cause : failed(error)))
+  )
+  return Effect.flatMap(
+    Effect.orElseSucceed(last, () => 0),
+    (found) => (found >= version ? Effect.succeed(found) : Effect.andThen(migrated, last))
   )
 }
 
@@ -69,7 +78,8 @@ const create1 = (
       outcome text not null, note text)`,
     `create index ${charges}_at on ${charges} (at, seq)`,
     `create index ${charges}_day on ${charges} (day)`,
-    `create index ${charges}_tenant on ${charges} (tenant)`,
+    // a tenant may be longer than an ordered index of Postgres takes
+    `create index ${charges}_tenant on ${charges} ${pg ? "using hash " : ""}(tenant)`,
     `create table ${postings} (charge ${bytes} not null references ${charges} (id) on delete cascade,
       position integer not null, counter ${bytes} not null, account text, slot bigint not null, ends_at bigint not null,
       amount bigint not null, own integer not null, primary key (charge, position))`,

@@ -34,7 +34,7 @@ export const timed = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, give
 })
 
 /** A turn of the event loop, in which answers arrive. */
-export const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
 /** A folder that goes with the scope. */
 export const folder = Effect.acquireRelease(

@@ -12,7 +12,6 @@ type Count = (table: string, where?: string) => Effect.Effect<number, SqlError>
 /** Calls of five units each, of a window that lasts longer than the test. */
 export interface Task {
   readonly fibers: number
-  readonly millis: number
   readonly limit: number
 }
 
@@ -92,11 +91,8 @@ class Worker {
 export const agrees = Effect.fnUntraced(function* (store: Store, reports: ReadonlyArray<Report>, limit: number) {
   const sum = (of: (report: Report) => number) => reports.reduce((sum, report) => sum + of(report), 0)
   const spent = sum((report) => report.spent)
-  for (const { denied, granted, least } of reports) {
-    assert.isAbove(denied, 0)
-    assert.isAbove(granted, 0)
-    assert.isAtLeast(least, 0)
-  }
+  for (const { least } of reports) assert.isAtLeast(least, 0)
+  assert.isAbove(reports.filter(({ granted }) => granted > 0).length, reports.length / 2)
   // the next one did not fit, and nothing is held any more
   assert.isAbove(spent, limit - 5)
   assert.isAtMost(spent, limit)

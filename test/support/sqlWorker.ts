@@ -1,10 +1,9 @@
 /**
- * One process of a fleet on one database: reserves money with many fibers, as often as it can until the time it is told or
- * its death, and tells every settle that was acknowledged.
+ * One process of a fleet on one database: reserves money with many fibers, as often as it can until nothing is left or until its
+ * death, and tells every settle that was acknowledged.
  */
 import process from "node:process"
 import { PgClient } from "@effect/sql-pg"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,28 +20,33 @@ const usedBy = (i: number) => i % 6
 
 const subject = { call: "call", provider: "p", model: "m", day: "2026-11-28", prices: "1" }
 
-const work = ({ fibers, limit, millis }: Task) =>
+/** Denials after which a fiber ends; the last of all fibers is denied when nothing is held any more. */
+const maxDenials = 10
+
+const work = ({ fibers, limit }: Task) =>
   Effect.gen(function* () {
     const store = yield* QuotaStore
     const quota = { _tag: "Window", limit, startsAt: 0, endsAt: Date.UTC(2200, 0) } as const
     const entries = [{ key: "fleet", amount: 5, quota, subject }]
-    const end = (yield* Clock.currentTimeMillis) + millis
     const report = { granted: 0, denied: 0, spent: 0, least: limit }
-    const call = Effect.fnUntraced(function* (lease: string, used: number) {
-      const answer = yield* store.reserve(lease, entries, Duration.minutes(1))
-      if (answer._tag === "Denied") {
-        report.denied++
-        return yield* Effect.sleep("5 millis")
-      }
+    const settle = Effect.fnUntraced(function* (lease: string, used: number, left: number) {
       report.granted++
-      report.least = Math.min(report.least, answer.remaining[0] ?? -1)
+      report.least = Math.min(report.least, left)
       yield* store.settle(lease, [used], { outcome: "answered" })
       report.spent += used
       process.send?.({ settled: lease, used })
     })
     const caller = Effect.fnUntraced(function* (fiber: number) {
-      for (let i = 0; (yield* Clock.currentTimeMillis) < end; i++)
-        yield* call(`${process.pid}.${fiber}.${i}`, usedBy(i))
+      for (let i = 0, denials = 0; denials < maxDenials; i++) {
+        const lease = `${process.pid}.${fiber}.${i}`
+        const answer = yield* store.reserve(lease, entries, Duration.minutes(1))
+        if (answer._tag === "Granted") yield* settle(lease, usedBy(i), answer.remaining[0] ?? -1)
+        else {
+          denials++
+          report.denied++
+          yield* Effect.sleep("5 millis")
+        }
+      }
     })
     yield* Effect.forEach(Array(fibers).keys(), caller, { concurrency: "unbounded", discard: true })
     return report
