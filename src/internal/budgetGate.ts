@@ -38,8 +38,8 @@ export const gateOf = (purse: Purse): Reserving => ({
 
 const refusing = (reason: Reason): Claim => ({
   entries: [],
-  turn: Effect.fail(reason),
-  denied: () => Effect.fail(reason),
+  turn: Exit.fail(reason),
+  denied: () => Exit.fail(reason),
   actual: () => []
 })
 
@@ -78,7 +78,7 @@ class Attempt implements Claim {
     const large = purse.settings.enforces ? purse.tooLarge(call.caller, quoted.reserved) : undefined
     if (large !== undefined) {
       purse.refused(large)
-      this.turn = Effect.fail(this.exceeded(large, large.limit, undefined))
+      this.turn = Exit.fail(this.exceeded(large, large.limit, undefined))
     } else if (purse.waiting > 0 && call.mayWait) {
       this.meters = this.measured()
       const busy = this.meters.find(({ waiting }) => waiting.length > 0)
@@ -130,7 +130,7 @@ class Attempt implements Claim {
   ): Effect.Effect<never, Reason> {
     const [share, meter] = [this.shares[entry]!, this.meters[entry]!] // as `denied` has seen
     this.purse.refused(share.limit)
-    const refused = Effect.fail(this.exceeded(share.limit, left, retryAfter))
+    const refused = Exit.fail(this.exceeded(share.limit, left, retryAfter))
     const told = this.quoted.reserved > share.limit.limit ? undefined : this.purse.alerts.passed(meter, true)
     return told === undefined ? refused : Effect.andThen(told, refused)
   }

@@ -25,7 +25,9 @@ export const reserving = (run: ReadonlyArray<Reserving>): Step => {
   return (running) => {
     const reservation = new Reservation(running, groups)
     const turns = reservation.turns()
-    return turns === undefined ? reservation.ask() : Effect.flatMap(turns, () => reservation.askInTime())
+    if (turns === undefined) return reservation.ask()
+    const exit = onTheSpot(turns)
+    return exit !== undefined && Exit.isFailure(exit) ? exit : Effect.flatMap(turns, () => reservation.askInTime())
   }
 }
 
@@ -131,7 +133,11 @@ class Reservation {
       const to = from + (parts[i]?.length ?? 0)
       if (denied.entry < to) {
         const own = { ...denied, entry: denied.entry - from, remaining: denied.remaining.slice(from, to) }
-        const decided = Effect.flatMap(this.running.giveBack(this.base), () => claim.denied(own))
+        const decided = this.running.holdsSince(this.base)
+          ? Effect.flatMap(this.running.giveBack(this.base), () => claim.denied(own))
+          : claim.denied(own)
+        const exit = onTheSpot(decided)
+        if (exit !== undefined && Exit.isFailure(exit)) return exit
         return Effect.flatMap(decided, () => this.again(group.gates[i]?.name ?? group.name))
       }
       from = to

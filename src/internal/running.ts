@@ -1,4 +1,5 @@
 /** One attempt: who makes it, what it holds, and how far it came. */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -82,6 +83,8 @@ export class Running implements Call {
     for (let i = from; i < steps.length; i++) {
       const pending = steps[i]?.(this)
       if (pending === undefined) continue
+      const refused = this.refusedOnTheSpot(pending)
+      if (refused !== undefined) return refused
       const inTime = Effect.flatMap(pending, () => this.late() ?? Effect.void)
       return Effect.flatMap(this.refusing(inTime), () => this.admit(steps, i + 1, call))
     }
@@ -89,9 +92,22 @@ export class Running implements Call {
     return call()
   }
 
+  /** The same as `refusing`, without a step of the fiber. */
+  private refusedOnTheSpot(pending: Effect.Effect<void, Reason>): Exit.Exit<never, LlmError> | undefined {
+    const exit = onTheSpot(pending)
+    if (exit === undefined || Exit.isSuccess(exit)) return undefined
+    const [reason] = exit.cause.reasons
+    if (exit.cause.reasons.length !== 1 || reason === undefined || !Cause.isFailReason(reason)) return undefined
+    return Exit.fail(refuse(this.provider.provider, this.provider.model, reason.error))
+  }
+
   private refusing(pending: Effect.Effect<void, Reason>): Effect.Effect<void, LlmError> {
     const { model, provider } = this.provider
     return Effect.mapError(pending, (reason) => refuse(provider, model, reason))
+  }
+
+  holdsSince(base: number): boolean {
+    return this.permits.length > base
   }
 
   /** Gives back what was taken since `base`, before a wait; until it is, it is held. */

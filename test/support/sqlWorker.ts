@@ -1,5 +1,5 @@
 /**
- * One process of a fleet on one database: reserves money with many fibers, as often as it can until nothing is left or until its
+ * One process of a fleet on one database: reserves money with many fibers, as often as it can until nothing is left or its
  * death, and tells every settle that was acknowledged.
  */
 import process from "node:process"
