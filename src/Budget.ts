@@ -62,9 +62,11 @@ export interface Options {
   readonly onExceeded?: "next" | "fail" | undefined
   /**
    * What is charged for a call that was sent and then lost. `"estimate"`: what was reserved or came of it, whichever is more.
-   * `"delivered"`: its input and what came of the answer, though thinking that nobody saw is billed, too. Default `"estimate"`.
+   * `"delivered"`: its input and what came of the answer, though thinking that nobody saw is billed, too. `"drain"`: as
+   * `"estimate"`, but a call whose caller left is read to its end, 30 seconds at most, and charged what it used. Default
+   * `"estimate"`.
    */
-  readonly onLost?: "estimate" | "delivered" | undefined
+  readonly onLost?: "estimate" | "delivered" | "drain" | undefined
   /**
    * How long a call waits that would fit if others of this process, which are on their way, cost less than they reserved;
    * then it is refused without a time to come again. What is spent is refused at once. 0 waits for nothing. Default 10 seconds.
@@ -219,12 +221,16 @@ const settingsOf = (options: Options): Settings => {
     strict,
     enforces,
     onExceeded,
-    onLost,
+    onLost: onLost === "drain" ? "estimate" : onLost,
+    drainFor: onLost === "drain" ? drainFor : undefined,
     maxWait: millis("Budget: maxWait", options.maxWait ?? "10 seconds"),
     dayAt: calendar.dayOf(zone),
     outage: enforces ? undefined : "allow"
   }
 }
+
+/** Milliseconds. */
+const drainFor = 30_000
 
 const thresholdsOf = (thresholds: ReadonlyArray<number>): ReadonlyArray<number> => {
   for (const [i, part] of thresholds.entries()) between(`Budget: thresholds[${i}]`, part, Number.MIN_VALUE, 1)

@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import type * as Attempts from "./Attempts.ts"
 import type * as Caller from "./Caller.ts"
 import { type Step, stepsOf } from "./internal/admission.ts"
+import { draining, sending } from "./internal/draining.ts"
 import { judge, Watch } from "./internal/ending.ts"
 import { Running } from "./internal/running.ts"
 import type * as Ledger from "./Ledger.ts"
@@ -52,6 +53,11 @@ export interface Reserving {
   readonly _tag: "Reserving"
   readonly name: string
   readonly store: Pick<QuotaStore.Service, "reserve" | "settle">
+  /**
+   * Milliseconds for which a call that was sent goes on when its caller has left, so that what it used is told. The longest
+   * of all gates counts. Default: it is interrupted.
+   */
+  readonly drainFor?: number | undefined
   readonly claim: (call: Call) => Claim
 }
 
@@ -122,29 +128,34 @@ export interface Settlement {
  */
 export const through =
   (gates: ReadonlyArray<Gate>) =>
-  (inner: Service): Service => {
-    const steps = stepsOf(gates)
-    const judged = (request: LlmRequest) => Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer))
-    const gated = (request: LlmRequest) =>
-      Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
-        const running = new Running(inner, request, fiber)
-        // the finalizer first and admission inside of it: the other way round a yield between them would leak
-        return Effect.onExit(
-          Effect.suspend(() => running.admit(steps, 0, () => judged(request))),
-          (exit) => running.settle(exit)
-        )
-      })
-    return {
-      ...inner,
-      generate: gates.length === 0 ? judged : gated,
-      stream: (request) =>
-        Stream.fromChannel(
-          Channel.fromTransformBracket((_upstream, _outer, scope) =>
-            Effect.sync(() => opening(inner, request, steps, scope))
-          )
-        )
-    }
+  (provider: Service): Service => {
+    const drainFor = Math.max(0, ...gates.map((gate) => (gate._tag === "Reserving" ? (gate.drainFor ?? 0) : 0)))
+    return drainFor === 0 ? gated(gates, provider) : draining(gated(gates, sending(provider)), drainFor)
   }
+
+const gated = (gates: ReadonlyArray<Gate>, inner: Service): Service => {
+  const steps = stepsOf(gates)
+  const judged = (request: LlmRequest) => Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer))
+  const settled = (request: LlmRequest) =>
+    Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
+      const running = new Running(inner, request, fiber)
+      // the finalizer first and admission inside of it: the other way round a yield between them would leak
+      return Effect.onExit(
+        Effect.suspend(() => running.admit(steps, 0, () => judged(request))),
+        (exit) => running.settle(exit)
+      )
+    })
+  return {
+    ...inner,
+    generate: gates.length === 0 ? judged : settled,
+    stream: (request) =>
+      Stream.fromChannel(
+        Channel.fromTransformBracket((_upstream, _outer, scope) =>
+          Effect.sync(() => opening(inner, request, steps, scope))
+        )
+      )
+  }
+}
 
 type Parts = readonly [LlmPart, ...Array<LlmPart>]
 

@@ -148,6 +148,78 @@ describe("what is lost on the way", () => {
     })
   )
 
+  for (const method of methods)
+    it.effect(`drained, a call whose caller leaves is charged what it used, ${method}`, () =>
+      Effect.gen(function* () {
+        const { budget, inner, provider } = yield* budgeted({ limits, onLost: "drain" }, [long])
+        const fiber = yield* Effect.forkChild(run(provider, method), { startImmediately: true })
+        yield* TestClock.adjust(2500)
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(inner.calls[0]?.outcome, "running")
+        assert.strictEqual((yield* budget.remaining())[0]?.spent, reserved)
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(inner.calls[0]?.outcome, "success")
+        assert.deepInclude((yield* budget.lines())[0], { amount: 10_000, outcome: "answered" })
+      })
+    )
+
+  it.effect("drained, one that does not end within half a minute is interrupted and charged as lost", () =>
+    Effect.gen(function* () {
+      for (const method of methods) {
+        const { budget, inner, provider } = yield* budgeted({ limits, onLost: "drain" }, [TestProvider.hanging])
+        const fiber = yield* Effect.forkChild(run(provider, method), { startImmediately: true })
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.interrupt(fiber)
+        yield* TestClock.adjust(29_999)
+        assert.strictEqual(yield* budget.spent(), 0)
+        yield* TestClock.adjust(1)
+        assert.deepInclude((yield* budget.lines())[0], { amount: reserved, outcome: "lost" })
+        assert.strictEqual(inner.calls.length, 1)
+      }
+    })
+  )
+
+  it.effect("drained, one that was not sent yet is interrupted at once and charged nothing", () =>
+    Effect.gen(function* () {
+      for (const method of methods) {
+        const { budget, inner } = yield* budgeted({ limits, onLost: "drain" })
+        const waiting: Gate.Admitting = {
+          _tag: "Admitting",
+          name: "waiting",
+          admit: () => Effect.succeed({ ready: Effect.never, settle: () => Effect.void })
+        }
+        const provider = Gate.through([budget.gate, waiting])(inner)
+        const fiber = yield* Effect.forkChild(run(provider, method), { startImmediately: true })
+        assert.strictEqual((yield* budget.remaining())[0]?.spent, reserved)
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual((yield* budget.remaining())[0]?.spent, 0)
+        assert.deepStrictEqual(yield* budget.lines(), [])
+      }
+    })
+  )
+
+  it.effect("drained, a stream brings the same parts and failures as ever, at the pace of its reader", () =>
+    Effect.gen(function* () {
+      const words = Array.from({ length: 100 }, (_, i) => `w${i} `).join("")
+      const whole = TestProvider.paced(words, { usage: usage(7, 3) })
+      const { budget, provider } = yield* budgeted({ limits, onLost: "drain" }, [
+        whole,
+        TestProvider.broken(whole, 50, internal)
+      ])
+      const { provider: plain } = yield* budgeted({ limits }, [whole])
+      const parts = yield* Stream.runCollect(provider.stream(request))
+      assert.deepStrictEqual(parts, yield* Stream.runCollect(plain.stream(request)))
+      let seen = 0
+      const reading = Stream.runForEach(provider.stream(request), () => Effect.sync(() => seen++))
+      assert.strictEqual((yield* Effect.flip(reading)).reason, internal)
+      assert.strictEqual(seen, 50)
+      assert.deepStrictEqual(
+        (yield* budget.lines()).map(({ outcome }) => outcome),
+        ["lost", "answered"]
+      )
+    })
+  )
+
   it.effect("a stream that nobody reads is charged nothing", () =>
     Effect.gen(function* () {
       const { budget, inner, provider } = yield* budgeted({ limits })

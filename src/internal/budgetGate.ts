@@ -21,6 +21,7 @@ export const gateOf = (purse: Purse): Reserving => ({
   _tag: "Reserving",
   name,
   store: purse.store,
+  drainFor: purse.settings.drainFor,
   claim: (call) => {
     const tokens = purse.tokensOf(call)
     const at = purse.now()

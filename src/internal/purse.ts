@@ -23,6 +23,7 @@ export interface Settings {
   readonly onLost: OnLost
   /** Milliseconds. */
   readonly maxWait: number
+  readonly drainFor: number | undefined
   readonly dayAt: (at: number) => string
   /** What becomes of its entries while a shared store does not answer. */
   readonly outage: Entry["outage"]
