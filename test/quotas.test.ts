@@ -309,9 +309,13 @@ class Trial {
     if (lease === undefined) return
     const { model, now } = this
     const open = model.all.filter((one) => one.lease === lease && one.actual === undefined)
+    const gaveBack = new Set<string>()
     for (const [i, taken] of open.entries()) {
       const used = actual[i] ?? taken.amount
-      if (taken.quota._tag === "Bucket" && !this.isExact(taken, used)) this.inexact.add(taken.key)
+      // what a lease gives back for one of its entries bounds what it gives back for the next one
+      if (taken.quota._tag === "Bucket" && (gaveBack.has(taken.key) || !this.isExact(taken, used)))
+        this.inexact.add(taken.key)
+      if (used < taken.amount) gaveBack.add(taken.key)
       model.settle(taken, used, now)
     }
     succeeded(this.store.settle(lease, actual))

@@ -98,7 +98,7 @@ const one = (field: string, limit: Limit, { enforces, name: budget, zone }: Sett
 }
 
 /** Whole nano-USD of an amount above zero. */
-export const nanoOf = (field: string, usd: number): number => {
+const nanoOf = (field: string, usd: number): number => {
   const nano = Math.round(between(field, usd, 1 / nanoPerUsd, mostUsd) * nanoPerUsd)
   return Math.min(nano, Number.MAX_SAFE_INTEGER)
 }
