@@ -19,7 +19,9 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Caller from "./Caller.ts"
 import * as Gate from "./Gate.ts"
 import { type Alert, Alerts } from "./internal/budgetAlerts.ts"
 import * as books from "./internal/budgetBooks.ts"
@@ -31,6 +33,7 @@ import * as localShare from "./internal/localShare.ts"
 import { MemoryQuotaStore } from "./internal/memoryQuotaStore.ts"
 import { between, millis } from "./internal/options.ts"
 import { Purse, type Settings } from "./internal/purse.ts"
+import { Savings } from "./internal/savings.ts"
 import { type Line, type Mismatch, nanoPerUsd, type Query, type Sum } from "./Ledger.ts"
 import type { LlmError, StoreUnavailable } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
@@ -102,8 +105,10 @@ export interface Service {
   readonly check: Effect.Effect<ReadonlyArray<Mismatch>, StoreUnavailable>
   /** Books by hand what was paid or came back elsewhere, for the running `Caller`, whatever the limits are. */
   readonly adjust: (adjustment: books.Adjustment) => Effect.Effect<void, StoreUnavailable>
-  /** Notes an answer that cost nothing, from a cache, for the running `Caller`. */
+  /** Notes an answer from a cache, which cost nothing, for the running `Caller`; one without a price is not noted. */
   readonly save: (saving: books.Saving) => Effect.Effect<void, StoreUnavailable>
+  /** As `save`, without waiting: sums are written every second and when the budget ends, and lost if the store fails. */
+  readonly saved: (saving: books.Saving, caller: Caller.Identity) => void
   /** Takes out of the ledger who the tenant's callers were; what was paid stays. */
   readonly forget: (tenant: string) => Effect.Effect<void, StoreUnavailable>
 }
@@ -113,7 +118,9 @@ type Remaining = books.Remaining
 export class Budget extends Context.Service<Budget, Service>()("ballast/Budget") {}
 
 /** Options that can never work throw `RangeError`; so does a store without a ledger when the budget is built, as a defect. */
-export const make = (options: Options): Effect.Effect<Service, never, QuotaStore.QuotaStore | Pricing> => {
+export const make = (
+  options: Options
+): Effect.Effect<Service, never, QuotaStore.QuotaStore | Pricing | Scope.Scope> => {
   const settings = settingsOf(options)
   const thresholds = thresholdsOf(options.thresholds ?? [0.5, 0.8, 1])
   return Effect.gen(function* () {
@@ -135,6 +142,12 @@ export const make = (options: Options): Effect.Effect<Service, never, QuotaStore
       alerts: yield* Alerts.make(store, thresholds),
       context: yield* Effect.context()
     })
+    const savings = new Savings(
+      purse,
+      ({ caller, nanoUsd, ...of }) => Caller.provide(books.saveNano(purse, of, nanoUsd), caller),
+      yield* Effect.context()
+    )
+    yield* Effect.addFinalizer(() => savings.close)
     const today = () => ({ from: settings.dayAt(purse.now()), until: settings.dayAt(purse.now()) })
     return {
       gate: gateOf(purse),
@@ -150,6 +163,7 @@ export const make = (options: Options): Effect.Effect<Service, never, QuotaStore
       check: ledger.check,
       adjust: (adjustment) => books.adjust(purse, adjustment),
       save: (saving) => books.save(purse, saving),
+      saved: (saving, caller) => savings.add(saving, caller),
       forget: (tenant) => Effect.suspend(() => ledger.forget(tenant))
     }
   })

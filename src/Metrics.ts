@@ -81,3 +81,25 @@ export const budgetShadow = (limit: string) =>
     incremental: true,
     attributes: { limit }
   })
+
+/** Entries of a cache that could not be read, and were deleted. */
+export const cacheCorrupt = (store: string) =>
+  Metric.counter("ballast_cache_corrupt_total", {
+    description: "Entries of a cache that could not be read, and were deleted",
+    incremental: true,
+    attributes: { store }
+  })
+
+/** Calls that a cache has seen, by what became of them. */
+export const cacheRequests = (result: string) =>
+  Metric.counter("llm_cache_requests_total", {
+    description: "Calls by what the cache did: hit, stale, shared with a call on its way, miss or bypass",
+    incremental: true,
+    attributes: { result }
+  })
+
+/** Questions that a cache's store did not answer. */
+export const cacheErrors = Metric.counter("llm_cache_errors_total", {
+  description: "Questions that the store of a cache did not answer, which were taken for a miss",
+  incremental: true
+})

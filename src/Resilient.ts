@@ -9,7 +9,10 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Budget from "./Budget.ts"
+import * as Cache from "./Cache.ts"
+import type { CacheStore } from "./CacheStore.ts"
 import * as CircuitBreaker from "./CircuitBreaker.ts"
 import type { CircuitBreakerStore } from "./CircuitBreakerStore.ts"
 import * as Degrade from "./Degrade.ts"
@@ -30,6 +33,8 @@ export interface Slots {
   readonly timeouts?: Timeouts.Options | undefined
   /** What answers when no provider does. */
   readonly degrade?: Degrade.Options | undefined
+  /** Gives answers again that were given before. */
+  readonly cache?: Cache.Options | undefined
   /** How the call moves along the providers, and what becomes of a stream that breaks. */
   readonly fallback?: Fallback.Options | undefined
   /** Starts the next provider when one is slow. Needs two providers; list one twice to hedge it with itself. */
@@ -64,11 +69,13 @@ type Exact<O, Shape> = { readonly [K in Exclude<keyof O, keyof Shape>]: never }
 
 /** What a slot in use provides beside the provider, and what it needs. */
 interface Provided {
+  readonly cache: Cache.Cache
   readonly budget: Budget.Budget
   readonly circuitBreaker: CircuitBreaker.CircuitBreaker
   readonly rateLimiter: RateLimiter.RateLimiter
 }
 interface Required {
+  readonly cache: CacheStore
   readonly budget: QuotaStore | Pricing
   readonly circuitBreaker: CircuitBreakerStore
   readonly rateLimiter: QuotaStore
@@ -81,7 +88,7 @@ type ErrorOf<O extends Pick<Options, "providers">> = Layer.Error<O["providers"][
 type ServicesOf<O extends Pick<Options, "providers">> = Layer.Services<O["providers"][number]>
 
 /** From the outside in. What stands behind `fallback` is made once for each provider. */
-export const order = ["deadline", "degrade", "fallback", "retry", "gates", "timeouts"] as const
+export const order = ["deadline", "degrade", "cache", "fallback", "retry", "gates", "timeouts"] as const
 
 /**
  * The providers of the layers as one, behind the policies of the slots; slots with a service of their own provide it, too.
@@ -123,6 +130,7 @@ export const layerConfig = <
 /** Throws for options that can never work; the rest happens when the layer is built. */
 const stack = (providers: Options["providers"], slots: Slots) => {
   const wrap = make(slots, providers.length)
+  const caching = slots.cache && Cache.make({ total: slots.timeouts?.total, ...slots.cache })
   const breaking = slots.circuitBreaker && CircuitBreaker.make(slots.circuitBreaker)
   const budgeting = slots.budget && Budget.make(slots.budget)
   const limiting = slots.rateLimiter && RateLimiter.make(slots.rateLimiter)
@@ -145,7 +153,13 @@ const stack = (providers: Options["providers"], slots: Slots) => {
       gates.push(limiter.gate)
       provided = Context.add(provided, RateLimiter.RateLimiter, limiter)
     }
-    return Context.add(provided, LlmProvider.LlmProvider, wrap(services, gates))
+    const cache = caching && (yield* caching)
+    if (cache !== undefined) {
+      provided = Context.add(provided, Cache.Cache, cache)
+      const budget = Context.getOption(provided, Budget.Budget)
+      if (Option.isSome(budget)) cache.onSaved(budget.value.saved)
+    }
+    return Context.add(provided, LlmProvider.LlmProvider, wrap(services, gates, cache?.wrap))
   })
 }
 
@@ -163,7 +177,7 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
     throw new RangeError(`Resilient.layer: hedge needs at least two providers, got ${providers}`)
   }
   const times = integer("Resilient.layer: retry.timesBeforeFallback", retry?.timesBeforeFallback ?? 1, 0)
-  const wraps: Record<Exclude<Name, "fallback" | "retry">, Wrap> = {
+  const wraps: Record<Exclude<Name, "fallback" | "retry" | "cache">, Wrap> = {
     deadline: Timeouts.deadline(timeouts, retry?.maxAttempts),
     degrade: slots.degrade === undefined ? unchanged : Degrade.make(slots.degrade),
     gates: unchanged,
@@ -176,13 +190,17 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
     hedge === undefined ? undefined : Hedge.race(hedge)
   )
   const split = names.indexOf("fallback")
-  const wrap = (service: LlmProvider.Service, part: ReadonlyArray<Name>, wrappers: typeof last) =>
-    part.reduceRight((inner, name) => (name === "fallback" ? inner : wrappers[name](inner)), service)
+  const wrap = (
+    service: LlmProvider.Service,
+    part: ReadonlyArray<Name>,
+    wrappers: Record<Exclude<Name, "fallback">, Wrap>
+  ) => part.reduceRight((inner, name) => (name === "fallback" ? inner : wrappers[name](inner)), service)
   return (
     services: Arr.NonEmptyReadonlyArray<LlmProvider.Service>,
-    gates: ReadonlyArray<Gate.Gate> = slots.gates ?? []
+    gates: ReadonlyArray<Gate.Gate> = slots.gates ?? [],
+    cache: Wrap = unchanged
   ): LlmProvider.Service => {
-    const gated = { gates: Gate.through(gates) }
+    const gated = { gates: Gate.through(gates), cache }
     const candidates = Arr.map(services, (service, i) =>
       wrap(service, names.slice(split + 1), { ...(i === services.length - 1 ? last : before), ...gated })
     )

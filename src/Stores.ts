@@ -9,26 +9,38 @@ import * as Layer from "effect/Layer"
 import type { Redis } from "effect/persistence/Redis"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import * as CacheStore from "./CacheStore.ts"
 import * as CircuitBreakerStore from "./CircuitBreakerStore.ts"
 import type * as Ledger from "./Ledger.ts"
 import { StoreUnavailable } from "./LlmError.ts"
 import * as QuotaStore from "./QuotaStore.ts"
+import * as RedisCacheStore from "./RedisCacheStore.ts"
 import * as RedisCircuitBreakerStore from "./RedisCircuitBreakerStore.ts"
 import * as RedisQuotaStore from "./RedisQuotaStore.ts"
+import * as SqlCacheStore from "./SqlCacheStore.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 import * as SqlQuotaStore from "./SqlQuotaStore.ts"
 
-export type Stores = QuotaStore.QuotaStore | CircuitBreakerStore.CircuitBreakerStore
+export type Stores = QuotaStore.QuotaStore | CircuitBreakerStore.CircuitBreakerStore | CacheStore.CacheStore
 
 /** In this process: a restart begins anew. */
-export const layerMemory: Layer.Layer<Stores> = Layer.merge(QuotaStore.layerMemory, CircuitBreakerStore.layerMemory)
+export const layerMemory: Layer.Layer<Stores> = Layer.mergeAll(
+  QuotaStore.layerMemory,
+  CircuitBreakerStore.layerMemory,
+  CacheStore.layerMemory()
+)
 
 /**
- * Limits and budgets in a database, of whatever `SqlClient` is given, `@effect/sql-pg` for one; circuits in this process,
+ * Limits, budgets and answers in a database, of whatever `SqlClient` is given, `@effect/sql-pg` for one; circuits in this process,
  * where a decision must cost nothing.
  */
 export const layerSql = (options?: SqlQuotaStore.Options): Layer.Layer<Stores, StoreUnavailable, SqlClient> =>
-  Layer.merge(SqlQuotaStore.layer(options), CircuitBreakerStore.layerMemory)
+  Layer.mergeAll(SqlQuotaStore.layer(options), SqlCacheStore.layer(cacheOf(options)), CircuitBreakerStore.layerMemory)
+
+const cacheOf = ({ commandTimeout, prefix }: SqlQuotaStore.Options = {}): SqlCacheStore.Options => ({
+  commandTimeout,
+  prefix
+})
 
 export interface SqliteOptions extends SqliteClient.Options, SqlQuotaStore.Options {}
 
@@ -55,7 +67,11 @@ export interface RedisOptions {
 
 /** In Redis, for a fleet: all of it is shared. Money is only as safe as Redis keeps its data. */
 export const layerRedis = (options?: RedisOptions): Layer.Layer<Stores, StoreUnavailable, Redis> =>
-  Layer.merge(RedisQuotaStore.layer(options), RedisCircuitBreakerStore.layer(options))
+  Layer.mergeAll(
+    RedisQuotaStore.layer(options),
+    RedisCircuitBreakerStore.layer(options),
+    RedisCacheStore.layer({ commandTimeout: options?.commandTimeout, prefix: options?.prefix })
+  )
 
 /**
  * In Redis, and every charge in a database behind it: when Redis has lost its counters, those of budgets are made again from

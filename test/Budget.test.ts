@@ -441,7 +441,7 @@ describe("what a program may ask", () => {
       yield* provider.generate(request).pipe(Caller.provide({ tenant: "a" }))
       yield* TestClock.adjust(day)
       yield* provider.generate(request)
-      yield* budget.save({ nanoUsd: 7000, provider: "test", model: "test-model" })
+      yield* budget.save({ usage: usage(3, 4), provider: "test", model: "test-model" })
       assert.strictEqual(yield* budget.spent(), 20_000)
       assert.strictEqual(yield* budget.spent({}), 40_000)
       const report = yield* budget.report({ by: ["day", "tenant"] })

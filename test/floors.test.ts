@@ -15,12 +15,23 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "Ledger",
     "QuotaStore",
     "CircuitBreakerStore",
+    "CacheStore",
+    "CacheControl",
     "Metrics"
   ],
   ["LlmProvider", "Tokens"],
   ["Gate", "Pricing"],
-  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker", "Budget"],
-  ["OpenAi", "Anthropic", "RedisQuotaStore", "RedisCircuitBreakerStore", "SqliteClient", "SqlQuotaStore"],
+  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker", "Budget", "Cache"],
+  [
+    "OpenAi",
+    "Anthropic",
+    "RedisQuotaStore",
+    "RedisCircuitBreakerStore",
+    "SqliteClient",
+    "SqlQuotaStore",
+    "SqlCacheStore",
+    "RedisCacheStore"
+  ],
   ["LocalLlm", "Resilient"],
   ["index", "Stores", "bin", "testing"]
 ]

@@ -6,6 +6,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
+import * as Cache from "effect-ballast/Cache"
+import * as CacheStore from "effect-ballast/CacheStore"
 import * as Deadline from "effect-ballast/Deadline"
 import type * as Gate from "effect-ballast/Gate"
 import type * as LlmError from "effect-ballast/LlmError"
@@ -51,6 +53,20 @@ const counting = (counter: { count: number; latency: number; outcome: string }):
   }
 })
 
+/** What is true of two calls, one after the other, through a stack with a cache. */
+const cached = (
+  slots: Resilient.Slots,
+  providers: readonly [TestProvider.Service, ...Array<TestProvider.Service>],
+  order: Order,
+  holds: (texts: ReadonlyArray<string>) => boolean
+): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    const { wrap } = yield* Cache.make()
+    const provider = Resilient.make(slots, providers.length, order)(providers, [], wrap)
+    const call = Effect.map(Effect.exit(provider.generate(request)), outcomeOf)
+    return holds(yield* Effect.all([call, call]))
+  }).pipe(Effect.scoped, Effect.provide(CacheStore.layerMemory()))
+
 interface Statement {
   readonly pair: readonly [Name, Name]
   readonly says: string
@@ -74,15 +90,24 @@ const statements: ReadonlyArray<Statement> = [
       })
   },
   {
-    pair: ["degrade", "fallback"],
-    says: "every provider is asked before a static answer is given",
+    pair: ["degrade", "cache"],
+    says: "what stands in for an answer is never kept",
     holds: (order) =>
-      Effect.gen(function* () {
-        const first = TestProvider.make({ steps: [internal] })
-        const second = TestProvider.make({ provider: "second", steps: ["a real answer"] })
-        const exit = yield* run(stack({ degrade: { static: "sorry" } }, [first, second], order).generate(request))
-        return outcomeOf(exit) === "a real answer"
-      })
+      cached(
+        { degrade: { static: "sorry" } },
+        [TestProvider.make({ steps: [internal, "an answer"] })],
+        order,
+        ([, second]) => second === "an answer"
+      )
+  },
+  {
+    pair: ["cache", "fallback"],
+    says: "an answer that another provider gave is found before any is asked",
+    holds: (order) => {
+      const first = TestProvider.make({ steps: [internal] })
+      const second = TestProvider.make({ provider: "second", steps: ["an answer"] })
+      return cached({}, [first, second], order, () => first.calls.length === 1)
+    }
   },
   {
     pair: ["fallback", "retry"],

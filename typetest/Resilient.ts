@@ -2,6 +2,8 @@
 import { Config, type Effect, Layer } from "effect"
 import { expectTypeOf } from "vitest"
 import * as Budget from "effect-ballast/Budget"
+import * as Cache from "effect-ballast/Cache"
+import type { CacheStore } from "effect-ballast/CacheStore"
 import * as CircuitBreaker from "effect-ballast/CircuitBreaker"
 import type { CircuitBreakerStore } from "effect-ballast/CircuitBreakerStore"
 import type { CircuitOpen } from "effect-ballast/LlmError"
@@ -75,6 +77,14 @@ expectTypeOf(
     never,
     "second-service" | CircuitBreakerStore | QuotaStore
   >
+>()
+
+expectTypeOf(Resilient.layer({ providers: [second], cache: { timeToLive: "1 hour" } })).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | Cache.Cache, never, "second-service" | CacheStore>
+>()
+
+expectTypeOf(second.pipe(Cache.withCache())).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider | Cache.Cache, never, "second-service" | CacheStore>
 >()
 
 // a budget needs prices beside its store

@@ -9,6 +9,7 @@ import { LlmProvider } from "../LlmProvider.ts"
 import * as LlmRequest from "../LlmRequest.ts"
 import type { Counted, Priced } from "./budgetLimits.ts"
 import { between } from "./options.ts"
+import type { Usage } from "../LlmResponse.ts"
 import { identify, type Purse, type Share } from "./purse.ts"
 
 /** What one limit has left for a caller. */
@@ -37,10 +38,10 @@ export interface Adjustment {
 }
 
 export interface Saving {
-  /** Nano-USD that the answer would have cost. */
-  readonly nanoUsd: number
+  /** Who would have answered, and with how much. */
   readonly provider: string
   readonly model: string
+  readonly usage: Usage
 }
 
 export const remaining = (purse: Purse, of: Priced): Effect.Effect<ReadonlyArray<Remaining>, StoreUnavailable> =>
@@ -94,8 +95,14 @@ export const adjust = (purse: Purse, adjustment: Adjustment): Effect.Effect<void
   return post(purse, of, amount, { outcome: "adjusted", note: adjustment.note }, adjustment.id)
 }
 
-export const save = (purse: Purse, { model, nanoUsd, provider }: Saving): Effect.Effect<void, StoreUnavailable> =>
-  post(purse, { provider, model }, 0, { outcome: "saved", saved: nanoUsd })
+export const save = (purse: Purse, { model, provider, usage }: Saving): Effect.Effect<void, StoreUnavailable> =>
+  Effect.suspend(() => {
+    const saved = purse.pricing.cost({ provider, model }, usage, purse.now())?.nanoUsd
+    return saved === undefined ? Effect.void : saveNano(purse, { provider, model }, saved)
+  })
+
+export const saveNano = (purse: Purse, of: Priced, saved: number): Effect.Effect<void, StoreUnavailable> =>
+  post(purse, of, 0, { outcome: "saved", saved })
 
 const post = (purse: Purse, of: Priced, amount: number, charge: Charge, given?: string) =>
   Effect.gen(function* () {
