@@ -14,6 +14,8 @@ const rows = Array.from({ length: 20 }, (_, i) => Prompt.toolMessage({ content: 
 const rowed = () => ({ prompt: Prompt.fromMessages([...rows, ...fresh()]) })
 const json = (r: unknown) => createHash("sha256").update(JSON.stringify([r, scope])).digest("hex")
 for (const [name, f] of [["20 tools " + JSON.stringify(tools).length, withTools], ["20 tool results of 100 rows " + JSON.stringify(rows).length, rowed]] as const) {
-  const s = { name, base: "ballast", cases: [c("ballast", () => keyOf(f(), scope)), c("cacheable", () => cacheable(f())), c("json", () => json(f())), c("ballast, all fresh (clone counted)", () => keyOf(structuredClone({ ...f(), prompt: { content: f().prompt.content } }) as never, scope)), c("clone", () => structuredClone({ ...f(), prompt: { content: f().prompt.content } }))] }
+  const text = JSON.stringify({ ...f(), prompt: { content: f().prompt.content } })
+  const clone = () => JSON.parse(text)
+  const s = { name, base: "ballast", cases: [c("ballast", () => keyOf(f(), scope)), c("json", () => json(f())), c("ballast, fresh", () => keyOf(clone() as never, scope)), c("json, fresh", () => json(clone())), c("clone", clone)] }
   console.log(table(s, await measure(s)))
 }

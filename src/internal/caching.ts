@@ -162,7 +162,8 @@ export class Caching {
     const known = asked.refreshes ? undefined : this.flights.get(asked.key)
     if (known === undefined) return { flight: this.start(caller, asked, method), leads: true }
     known.enter()
-    this.keeper.count("shared")
+    // one that has ended is only waiting to be stored
+    this.keeper.count(known.exit === undefined ? "shared" : "hit")
     return { flight: known, leads: false }
   }
 

@@ -6,6 +6,7 @@
  * what is generated first), except for the names of providers and of their options.
  */
 import { hash } from "node:crypto"
+import * as Predicate from "effect/Predicate"
 import type * as Prompt from "effect/ai/Prompt"
 import type { LlmRequest, ResponseFormat, Tool } from "../LlmRequest.ts"
 
@@ -125,8 +126,8 @@ const options = (pairs: Pairs, own: Prompt.ProviderOptions | undefined): void =>
   for (const name of names) {
     const value = own[name]
     pairs.put("k", name)
-    if (typeof value !== "object" || value === null || Array.isArray(value)) pairs.json(value)
-    else fields(pairs, value)
+    if (Predicate.isObject(value)) fields(pairs, value)
+    else pairs.json(value)
   }
 }
 
