@@ -2,6 +2,7 @@
 import { cpus } from "node:os"
 import { breakerPromiseSuite, breakerSuite, openSuite } from "./breakers.ts"
 import { budgetSuite, overBudgetSuite } from "./budgets.ts"
+import { hitSuite, missSuite } from "./caches.ts"
 import { callSuite } from "./calls.ts"
 import { measure, table } from "./harness.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
@@ -21,7 +22,9 @@ const all = [
   breakerPromiseSuite,
   openSuite,
   budgetSuite,
-  overBudgetSuite
+  overBudgetSuite,
+  hitSuite,
+  missSuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const suites = [...all, ...overRedis].filter(({ name }) => name.toLowerCase().includes(wanted))
