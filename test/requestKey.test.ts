@@ -58,7 +58,8 @@ describe("the key of a request", () => {
       const request = requestOf({ ...drawn, messages: padded })
       const first = keyOf(request)
       const grown = { ...request, prompt: Prompt.fromMessages([...request.prompt.content, ...more]) }
-      assert.strictEqual(keyOf(grown), keyOf(rewritten(grown)))
+      const keys = [grown, grown, grown, rewritten(grown)].map(keyOf)
+      assert.strictEqual(new Set(keys).size, 1)
       assert.strictEqual(keyOf(request), first)
       assert.strictEqual(keyOf(rewritten(request)), first)
     },
@@ -74,8 +75,8 @@ describe("the key of a request", () => {
       temperature: 0,
       tools: [{ name: "t", parameters: { type: "object" } }]
     })
-    assert.strictEqual(keyOf(request), "Z2fYfgw5g2d3UbTOrG3mNyDTNf55csGaFnVZiaGhhjM")
-    assert.strictEqual(requestKey.make({ secret: "s" })(request, scope), "2GWO6ei5ZQW62x1zfhPpCZywXTyPpbGUt7p6bqQ2Qpk")
+    assert.strictEqual(keyOf(request), "WJ8LD9ZaQyAauL0yQ7tdnJDEAGPUyrCdBZgoYEbM3G0")
+    assert.strictEqual(requestKey.make({ secret: "s" })(request, scope), "WZ2F9n1sRmkV8nd4_GddgYuiFYUcfJVwmGxILKpeiUY")
   })
 })
 
@@ -175,7 +176,7 @@ describe("a request that is changed in place", () => {
   ])("never keeps the key of what it said: %s", (_, change) => {
     const its = changing()
     const before = keyOf(its.request)
-    assert.strictEqual(keyOf(its.request), before)
+    for (let i = 0; i < 3; i++) assert.strictEqual(keyOf(its.request), before)
     change(its)
     assert.notStrictEqual(keyOf(its.request), before)
     assert.strictEqual(keyOf(its.request), keyOf(rewritten(its.request)))
@@ -206,7 +207,9 @@ describe("a value without a certain form", () => {
     ["bytes", new Uint8Array(1)],
     ["instance of a class", new URLSearchParams("a=1")],
     ["circle", circle],
-    ["tower", nested(257)]
+    ["tower", nested(257)],
+    ["number that is none", Number.NaN],
+    ["number without end", Number.POSITIVE_INFINITY]
   ])("has no key, wherever it stands: %s", (_, value) => {
     assert.isUndefined(keyOf(withResult(value)))
     assert.isUndefined(keyOf(withResult({ a: [value] })))

@@ -169,7 +169,11 @@ export class Caching {
 
   private leave({ flight, leads }: Seat, { caller, provider }: Asked): Effect.Effect<void> {
     if (!leads && flight.exit !== undefined && Exit.isSuccess(flight.exit))
-      this.keeper.saved(flight.recorded, flight.whole ?? answeredBy(flight.recorded, provider), caller)
+      this.keeper.saved(
+        flight.whole?.parts ?? flight.recorded,
+        flight.whole ?? answeredBy(flight.recorded, provider),
+        caller
+      )
     return this.settings.drains && flight.exit === undefined ? Effect.sync(() => flight.waiters--) : flight.leave()
   }
 

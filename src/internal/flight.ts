@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Pull from "effect/Pull"
+import type * as Response from "effect/ai/Response"
 import type { LlmError } from "../LlmError.ts"
 import { collectParts, type LlmPart, LlmResponse, toStreamParts } from "../LlmResponse.ts"
 
@@ -59,15 +60,17 @@ export class Flight {
   }
 
   /** All of an answer at once. */
-  fulfil(response: LlmResponse, parts: ReadonlyArray<LlmPart> = toStreamParts(response.parts)): void {
+  fulfil(response: LlmResponse, parts?: ReadonlyArray<LlmPart>): void {
     this.whole = response
-    this.parts = [...parts]
-    for (const part of parts) this.bytes += weigh(part)
+    if (parts !== undefined || this.readers.size > 0) this.parts = [...(parts ?? toStreamParts(response.parts))]
+    for (const part of response.parts) this.bytes += weigh(part)
     if (this.bytes > this.maxBytes) this.isWhole = false
     this.end(Exit.void)
   }
 
+  /** Of an answer that came as a whole they are made when somebody wants them. */
   get recorded(): ReadonlyArray<LlmPart> {
+    if (this.whole !== undefined && this.parts.length === 0) this.parts = [...toStreamParts(this.whole.parts)]
     return this.parts
   }
 
@@ -108,7 +111,7 @@ export class Flight {
     const reader: Reader = {
       next: this.dropped,
       pull: Effect.suspend((): Pull.Pull<Parts, LlmError> => {
-        const [first, ...rest] = this.parts.slice(reader.next - this.dropped)
+        const [first, ...rest] = this.recorded.slice(reader.next - this.dropped)
         if (first !== undefined) {
           reader.next += rest.length + 1
           this.wake()
@@ -165,14 +168,15 @@ export interface Reader {
 }
 
 /** Roughly what a part takes as JSON. */
-const weigh = (part: LlmPart): number => {
+const weigh = (part: LlmPart | Response.PartEncoded): number => {
   if ("delta" in part) return part.delta.length + 48
+  if (part.type === "text" || part.type === "reasoning") return part.text.length + 48
   return JSON.stringify(part)?.length ?? 0
 }
 
 /** A finish part says who answered, where that was not the first provider. */
 export const answeredBy = (
-  parts: ReadonlyArray<LlmPart>,
+  parts: ReadonlyArray<LlmPart | Response.PartEncoded>,
   provider: { readonly provider: string; readonly model: string }
 ): { readonly provider: string; readonly model: string } => {
   const finish = parts.findLast((part) => part.type === "finish")

@@ -145,12 +145,22 @@ const object = Symbol("object")
 /** From this length on, in characters, a digest takes less time than what it stands for. */
 const long = 512
 
-/** A piece of a request: as it is or, if it is long, its digest. Which of them it is, the first character tells. */
+interface Memo {
+  readonly notes: Array<unknown>
+  readonly digest: string
+}
+
+const met: Memo = { notes: [], digest: "" }
+
+/**
+ * A piece of a request: as it is or, if it is long, its digest. Which of them it is, the first character tells. Notes are
+ * taken when a piece is met again: many are met only once.
+ */
 const remembered = <A extends object>(describe: (pairs: write.Pairs, value: A) => void) => {
-  const known = new WeakMap<A, { readonly notes: Array<unknown>; readonly digest: string }>()
+  const known = new WeakMap<A, Memo>()
   return (value: A): string => {
     const before = known.get(value)
-    if (before !== undefined) {
+    if (before !== undefined && before !== met) {
       const tape = new Tape(before.notes)
       describe(tape, value)
       if (tape.isSame()) return before.digest
@@ -158,11 +168,14 @@ const remembered = <A extends object>(describe: (pairs: write.Pairs, value: A) =
     const out = new Text()
     describe(out, value)
     if (out.text.length < long) return out.text
-    const tape = new Tape()
-    describe(tape, value)
-    const made = { notes: tape.notes, digest: `=${digest(out.text)}` }
-    known.set(value, made)
-    return made.digest
+    const made = `=${digest(out.text)}`
+    if (before === undefined) known.set(value, met)
+    else {
+      const tape = new Tape()
+      describe(tape, value)
+      known.set(value, { notes: tape.notes, digest: made })
+    }
+    return made
   }
 }
 

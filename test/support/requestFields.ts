@@ -67,7 +67,19 @@ type Values<P extends Prompt.Part> = {
 }
 
 const options = [{}, { openai: { a: 1 } }, { openai: { a: 2 } }, { other: { a: 1 } }]
-const result = [null, "", "null", 0, { a: 1, b: 2 }, { b: 2, a: 1 }, ["ab", "c"], ["a", "bc"], undefined, [null], "[null]"]
+const result = [
+  null,
+  "",
+  "null",
+  0,
+  { a: 1, b: 2 },
+  { b: 2, a: 1 },
+  ["ab", "c"],
+  ["a", "bc"],
+  undefined,
+  [null],
+  "[null]"
+]
 
 const values: { readonly [T in Prompt.Part["type"]]: Values<Extract<Prompt.Part, { type: T }>> } = {
   text: { text: ["", "a", "a ", "\ud800", "\ufffd", "\udc00", "\ud83d\ude00"], options },
