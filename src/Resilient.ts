@@ -10,9 +10,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as Budget from "./Budget.ts"
 import * as Cache from "./Cache.ts"
-import type { CacheStore } from "./CacheStore.ts"
+import { CacheStore } from "./CacheStore.ts"
 import * as CircuitBreaker from "./CircuitBreaker.ts"
 import type { CircuitBreakerStore } from "./CircuitBreakerStore.ts"
 import * as Degrade from "./Degrade.ts"
@@ -20,7 +21,9 @@ import * as Fallback from "./Fallback.ts"
 import * as Gate from "./Gate.ts"
 import * as Hedge from "./Hedge.ts"
 import { config, configError, type Configurable } from "./internal/configurable.ts"
-import { integer } from "./internal/options.ts"
+import { CacheKeeper } from "./internal/cacheKeeper.ts"
+import { finiteMillis, integer } from "./internal/options.ts"
+import * as resilientEmbeddings from "./internal/resilientEmbeddings.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 import type { Pricing } from "./Pricing.ts"
 import type { QuotaStore } from "./QuotaStore.ts"
@@ -131,11 +134,26 @@ export const layerConfig = <
 const stack = (providers: Options["providers"], slots: Slots) => {
   const wrap = make(slots, providers.length)
   const caching = slots.cache && Cache.make({ total: slots.timeouts?.total, ...slots.cache })
+  const gating = gatesOf(slots)
+  return Effect.gen(function* () {
+    const services = yield* Effect.forEach(providers, LlmProvider.build)
+    const { gates, provided } = yield* gating
+    const cache = caching && (yield* caching)
+    const budget = Context.getOption(provided, Budget.Budget)
+    if (cache !== undefined && Option.isSome(budget)) cache.onSaved(budget.value.saved)
+    const withCache = cache === undefined ? provided : Context.add(provided, Cache.Cache, cache)
+    return Context.add(withCache, LlmProvider.LlmProvider, wrap(services, gates, cache?.wrap))
+  })
+}
+
+type GateSlots = Pick<Slots, "gates" | "circuitBreaker" | "budget" | "rateLimiter">
+
+/** The gates of the slots in their order, and their services. */
+const gatesOf = (slots: GateSlots) => {
   const breaking = slots.circuitBreaker && CircuitBreaker.make(slots.circuitBreaker)
   const budgeting = slots.budget && Budget.make(slots.budget)
   const limiting = slots.rateLimiter && RateLimiter.make(slots.rateLimiter)
   return Effect.gen(function* () {
-    const services = yield* Effect.forEach(providers, LlmProvider.build)
     const gates = [...(slots.gates ?? [])]
     let provided: Context.Context<never> = Context.empty()
     if (breaking !== undefined) {
@@ -153,14 +171,51 @@ const stack = (providers: Options["providers"], slots: Slots) => {
       gates.push(limiter.gate)
       provided = Context.add(provided, RateLimiter.RateLimiter, limiter)
     }
-    const cache = caching && (yield* caching)
-    if (cache !== undefined) {
-      provided = Context.add(provided, Cache.Cache, cache)
-      const budget = Context.getOption(provided, Budget.Budget)
-      if (Option.isSome(budget)) cache.onSaved(budget.value.saved)
-    }
-    return Context.add(provided, LlmProvider.LlmProvider, wrap(services, gates, cache?.wrap))
+    return { gates, provided }
   })
+}
+
+export interface EmbeddingsOptions extends GateSlots, Pick<Slots, "timeouts" | "retry"> {
+  /** A layer that provides an `EmbeddingModel`, `OpenAi.embeddings` for one. */
+  readonly model: Layer.Layer<EmbeddingModel.EmbeddingModel, unknown, unknown>
+  /** Whose model it is, and what it is called: it is priced and limited by these. */
+  readonly provider: string
+  readonly name: string
+  /** Vectors by text, kept apart by tenant for a day unless it is told otherwise. */
+  readonly cache?:
+    | (Pick<Cache.Options, "timeToLive"> & { readonly isolation?: "tenant" | "shared" | undefined })
+    | undefined
+}
+
+/**
+ * An `EmbeddingModel` with the policies of the slots, each batch of texts a call. There is no fallback: vectors of two models
+ * have nothing to do with each other. Budgets of one name on one store count together, so that the same `budget` here and in
+ * `layer` is one budget. Failures are `AiError`s, as ever; `LlmError.fromAiError` gives back ours.
+ */
+export const embeddings = <const O extends EmbeddingsOptions>(
+  options: O & Exact<O, EmbeddingsOptions>
+): Layer.Layer<
+  EmbeddingModel.EmbeddingModel,
+  Layer.Error<O["model"]>,
+  Layer.Services<O["model"]> | Required[Used<O>]
+> => {
+  const { cache, model, name, provider, ...slots } = options as EmbeddingsOptions // what O extends
+  const wrap = make(slots, 1)
+  const gating = gatesOf(slots)
+  const timeToLive = finiteMillis("Resilient.embeddings: cache.timeToLive", cache?.timeToLive ?? "1 day")
+  const built = Effect.gen(function* () {
+    const inner = Context.get(yield* Layer.build(model), EmbeddingModel.EmbeddingModel)
+    const { gates } = yield* gating
+    const keeper =
+      cache && new CacheKeeper(yield* CacheStore, { staleIfError: 0, staleWhileRevalidate: 0 }, yield* Effect.context())
+    const kept = keeper && { keeper, timeToLive, isShared: cache.isolation === "shared" }
+    return yield* resilientEmbeddings.make(inner, { provider, model: name }, (one) => wrap([one], gates), kept)
+  })
+  return Layer.effect(EmbeddingModel.EmbeddingModel, built) as Layer.Layer<
+    EmbeddingModel.EmbeddingModel,
+    Layer.Error<O["model"]>,
+    Layer.Services<O["model"]> | Required[Used<O>]
+  > // as in `layer`
 }
 
 type Name = (typeof order)[number]

@@ -1,5 +1,6 @@
 /** Compiled by `npm run check`: what the types of the stack promise. */
 import { Config, type Effect, Layer } from "effect"
+import type { EmbeddingModel } from "effect/ai"
 import { expectTypeOf } from "vitest"
 import * as Budget from "effect-ballast/Budget"
 import * as Cache from "effect-ballast/Cache"
@@ -113,3 +114,12 @@ declare const work: Effect.Effect<number, "failed", "needed">
 expectTypeOf(work.pipe(CircuitBreaker.execute("crm"))).toEqualTypeOf<
   Effect.Effect<number, "failed" | CircuitOpen, "needed" | CircuitBreaker.CircuitBreaker>
 >()
+
+// embeddings need what their slots need, and provide nothing but the model
+declare const vectors: Layer.Layer<EmbeddingModel.EmbeddingModel, "vector-error", "vector-service">
+expectTypeOf(
+  Resilient.embeddings({ model: vectors, provider: "openai", name: "text-embedding-3-small", cache: {}, retry: {} })
+).toEqualTypeOf<Layer.Layer<EmbeddingModel.EmbeddingModel, "vector-error", "vector-service" | CacheStore>>()
+
+// @ts-expect-error: a misspelled slot
+Resilient.embeddings({ model: vectors, provider: "p", name: "n", retries: {} })

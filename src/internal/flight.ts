@@ -12,7 +12,7 @@ import type * as Response from "effect/ai/Response"
 import type { LlmError } from "../LlmError.ts"
 import { collectParts, type LlmPart, LlmResponse, toStreamParts } from "../LlmResponse.ts"
 
-export type Parts = readonly [LlmPart, ...Array<LlmPart>]
+type Parts = readonly [LlmPart, ...Array<LlmPart>]
 
 /** Parts that a reader may be behind where they are not all kept. */
 const mostBehind = 64

@@ -147,7 +147,8 @@ const sortedKeys = (own: { readonly [name: string]: unknown }): ReadonlyArray<st
   return keys.length === 0 ? keys : keys.filter((key) => own[key] !== undefined).sort()
 }
 
-const isPlain = (value: object): boolean => {
+/** Whether an object is no more than its fields. */
+export const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }

@@ -67,7 +67,7 @@ const described = (request: LlmRequest, { endpoint, fingerprint, isolation }: Sc
   return out.text
 }
 
-/** Pairs as text. The first two characters of each tell how long it is. */
+/** Pairs as text. The first two characters of each tell where it ends. */
 class Text implements write.Pairs {
   text = ""
 
@@ -97,7 +97,7 @@ const written = (value: unknown): string => {
   }
 }
 
-/** Pairs noted down, JSON leaf by leaf; or compared with those that were noted before. */
+/** Pairs noted down once they were written, JSON leaf by leaf; or compared with those that were noted before. */
 class Tape implements write.Pairs {
   readonly notes: Array<unknown>
   private at = 0
@@ -120,11 +120,14 @@ class Tape implements write.Pairs {
   }
 
   json(value: unknown): void {
+    if (!this.same) return // a circle would have no end
     if (typeof value !== "object" || value === null) return this.note(value)
     if (Array.isArray(value)) {
       this.note(list)
       this.note(value.length)
       for (const item of value) this.json(item)
+    } else if (!write.isPlain(value)) {
+      this.same = false
     } else {
       this.note(object)
       for (const key of Object.keys(value)) this.note(key)
