@@ -5,6 +5,7 @@ import { budgetSuite, overBudgetSuite } from "./budgets.ts"
 import { hitSuite, missSuite } from "./caches.ts"
 import { callSuite } from "./calls.ts"
 import { measure, table } from "./harness.ts"
+import { freshKeySuite, grownKeySuite } from "./keys.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
 import { retrySuite, stackSuite, timeoutSuite } from "./policies.ts"
 import { redisSuites } from "./redis.ts"
@@ -24,7 +25,9 @@ const all = [
   budgetSuite,
   overBudgetSuite,
   hitSuite,
-  missSuite
+  missSuite,
+  freshKeySuite,
+  grownKeySuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const suites = [...all, ...overRedis].filter(({ name }) => name.toLowerCase().includes(wanted))

@@ -183,6 +183,31 @@ describe("a request that is changed in place", () => {
   })
 })
 
+describe("a value whose shape is changed in place", () => {
+  it.each<[unknown, unknown]>([
+    [
+      [[1], 2],
+      [1, [2]]
+    ],
+    [[[1], 2], [[1, 2]]],
+    [
+      [{ a: "b" }, { c: 1 }],
+      [{ a: { b: "c" } }, 1]
+    ],
+    [{ a: 1 }, ["a", 1]],
+    [{ a: null }, { a: {} }],
+    [[], {}]
+  ])("never keeps the key of what it was: %j becomes %j", (from, to) => {
+    const params = { value: from }
+    const call = Prompt.toolCallPart({ id: "1", name: "t", params, providerExecuted: false })
+    const request = messages(Prompt.assistantMessage({ content: [part(long), call] }), user(part("Hi")))
+    const before = [request, request, request].map(keyOf)
+    params.value = to
+    assert.notInclude(before, keyOf(request))
+    assert.strictEqual(keyOf(request), keyOf(rewritten(request)))
+  })
+})
+
 describe("a value without a certain form", () => {
   const nested = (depth: number): unknown => {
     let value: unknown = 1
@@ -216,6 +241,18 @@ describe("a value without a certain form", () => {
     // what the types forbid and JavaScript does not
     assert.isUndefined(keyOf({ ...base, providerOptions: { openai: { a: value as never } } }))
     assert.isUndefined(keyOf({ ...base, tools: [{ name: "t", parameters: { default: value } }] }))
+  })
+
+  it.each([new Date(0), new Map(), circle])("takes the key away from a request that had one: %o", (value) => {
+    for (const from of [{}, [[]], [[[], []], []]]) {
+      const result = { a: from as unknown }
+      const answer = { id: "1", name: long, isFailure: false, result, providerExecuted: false }
+      const content = [Prompt.toolResultPart(answer)]
+      const request = messages(Prompt.toolMessage({ content }), user(part("Hi")))
+      assert.notInclude([request, request, request].map(keyOf), undefined)
+      result.a = value
+      assert.isUndefined(keyOf(request))
+    }
   })
 
   it("has one where it is plain, without a prototype or deep", () => {
