@@ -103,3 +103,19 @@ export const cacheErrors = Metric.counter("llm_cache_errors_total", {
   description: "Questions that the store of a cache did not answer, which were taken for a miss",
   incremental: true
 })
+
+/** Calls that a semantic cache has seen, by what became of them. */
+export const semanticCacheRequests = (result: string) =>
+  Metric.counter("llm_semantic_cache_requests_total", {
+    description: "Calls by what the semantic cache did: hit, miss, gated (near, but of other facts), bypass or error",
+    incremental: true,
+    attributes: { result }
+  })
+
+/** Hits for which the model was asked as well, by whether it said the same. */
+export const semanticCacheSampled = (agrees: string) =>
+  Metric.counter("llm_semantic_cache_sampled_total", {
+    description: "Hits of the semantic cache that were compared with a new answer, by whether both say the same",
+    incremental: true,
+    attributes: { agrees }
+  })

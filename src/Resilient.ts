@@ -29,7 +29,9 @@ import type { Pricing } from "./Pricing.ts"
 import type { QuotaStore } from "./QuotaStore.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 import * as Retry from "./Retry.ts"
+import * as SemanticCache from "./SemanticCache.ts"
 import * as Timeouts from "./Timeouts.ts"
+import type { VectorIndex } from "./VectorIndex.ts"
 
 export interface Slots {
   /** How long a call, an attempt, the first part and a pause may take. Always there, with the defaults of `Timeouts`. */
@@ -38,6 +40,8 @@ export interface Slots {
   readonly degrade?: Degrade.Options | undefined
   /** Gives answers again that were given before. */
   readonly cache?: Cache.Options | undefined
+  /** Gives answers again that were given to a text of the same meaning: a guess, measure it in `mode: "shadow"` before. */
+  readonly semanticCache?: SemanticCache.Options | undefined
   /** How the call moves along the providers, and what becomes of a stream that breaks. */
   readonly fallback?: Fallback.Options | undefined
   /** Starts the next provider when one is slow. Needs two providers; list one twice to hedge it with itself. */
@@ -73,12 +77,14 @@ type Exact<O, Shape> = { readonly [K in Exclude<keyof O, keyof Shape>]: never }
 /** What a slot in use provides beside the provider, and what it needs. */
 interface Provided {
   readonly cache: Cache.Cache
+  readonly semanticCache: SemanticCache.SemanticCache
   readonly budget: Budget.Budget
   readonly circuitBreaker: CircuitBreaker.CircuitBreaker
   readonly rateLimiter: RateLimiter.RateLimiter
 }
 interface Required {
   readonly cache: CacheStore
+  readonly semanticCache: CacheStore | VectorIndex | EmbeddingModel.EmbeddingModel
   readonly budget: QuotaStore | Pricing
   readonly circuitBreaker: CircuitBreakerStore
   readonly rateLimiter: QuotaStore
@@ -91,7 +97,16 @@ type ErrorOf<O extends Pick<Options, "providers">> = Layer.Error<O["providers"][
 type ServicesOf<O extends Pick<Options, "providers">> = Layer.Services<O["providers"][number]>
 
 /** From the outside in. What stands behind `fallback` is made once for each provider. */
-export const order = ["deadline", "degrade", "cache", "fallback", "retry", "gates", "timeouts"] as const
+export const order = [
+  "deadline",
+  "degrade",
+  "cache",
+  "semanticCache",
+  "fallback",
+  "retry",
+  "gates",
+  "timeouts"
+] as const
 
 /**
  * The providers of the layers as one, behind the policies of the slots; slots with a service of their own provide it, too.
@@ -134,15 +149,20 @@ export const layerConfig = <
 const stack = (providers: Options["providers"], slots: Slots) => {
   const wrap = make(slots, providers.length)
   const caching = slots.cache && Cache.make({ total: slots.timeouts?.total, ...slots.cache })
+  const guessing = slots.semanticCache && SemanticCache.make(slots.semanticCache)
   const gating = gatesOf(slots)
   return Effect.gen(function* () {
     const services = yield* Effect.forEach(providers, LlmProvider.build)
-    const { gates, provided } = yield* gating
+    const { gates, provided: ofGates } = yield* gating
+    let provided = ofGates
+    const budget = Option.getOrUndefined(Context.getOption(provided, Budget.Budget))
     const cache = caching && (yield* caching)
-    const budget = Context.getOption(provided, Budget.Budget)
-    if (cache !== undefined && Option.isSome(budget)) cache.onSaved(budget.value.saved)
-    const withCache = cache === undefined ? provided : Context.add(provided, Cache.Cache, cache)
-    return Context.add(withCache, LlmProvider.LlmProvider, wrap(services, gates, cache?.wrap))
+    if (cache !== undefined) provided = Context.add(provided, Cache.Cache, cache)
+    const semanticCache = guessing && (yield* guessing)
+    if (semanticCache !== undefined) provided = Context.add(provided, SemanticCache.SemanticCache, semanticCache)
+    if (budget !== undefined) for (const one of [cache, semanticCache]) one?.onSaved(budget.saved)
+    const caches = { cache: cache?.wrap, semanticCache: semanticCache?.wrap }
+    return Context.add(provided, LlmProvider.LlmProvider, wrap(services, gates, caches))
   })
 }
 
@@ -220,6 +240,8 @@ export const embeddings = <const O extends EmbeddingsOptions>(
 
 type Name = (typeof order)[number]
 
+type Caches = { readonly [K in "cache" | "semanticCache"]?: Wrap | undefined }
+
 type Wrap = (inner: LlmProvider.Service) => LlmProvider.Service
 
 /**
@@ -232,7 +254,7 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
     throw new RangeError(`Resilient.layer: hedge needs at least two providers, got ${providers}`)
   }
   const times = integer("Resilient.layer: retry.timesBeforeFallback", retry?.timesBeforeFallback ?? 1, 0)
-  const wraps: Record<Exclude<Name, "fallback" | "retry" | "cache">, Wrap> = {
+  const wraps: Record<Exclude<Name, "fallback" | "retry" | "cache" | "semanticCache">, Wrap> = {
     deadline: Timeouts.deadline(timeouts, retry?.maxAttempts),
     degrade: slots.degrade === undefined ? unchanged : Degrade.make(slots.degrade),
     gates: unchanged,
@@ -253,9 +275,9 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
   return (
     services: Arr.NonEmptyReadonlyArray<LlmProvider.Service>,
     gates: ReadonlyArray<Gate.Gate> = slots.gates ?? [],
-    cache: Wrap = unchanged
+    { cache = unchanged, semanticCache = unchanged }: Caches = {}
   ): LlmProvider.Service => {
-    const gated = { gates: Gate.through(gates), cache }
+    const gated = { gates: Gate.through(gates), cache, semanticCache }
     const candidates = Arr.map(services, (service, i) =>
       wrap(service, names.slice(split + 1), { ...(i === services.length - 1 ? last : before), ...gated })
     )

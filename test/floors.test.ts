@@ -17,11 +17,23 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "CircuitBreakerStore",
     "CacheStore",
     "CacheControl",
+    "VectorIndex",
     "Metrics"
   ],
   ["LlmProvider", "Tokens"],
   ["Gate", "Pricing"],
-  ["Retry", "Timeouts", "Fallback", "Hedge", "Degrade", "RateLimiter", "CircuitBreaker", "Budget", "Cache"],
+  [
+    "Retry",
+    "Timeouts",
+    "Fallback",
+    "Hedge",
+    "Degrade",
+    "RateLimiter",
+    "CircuitBreaker",
+    "Budget",
+    "Cache",
+    "SemanticCache"
+  ],
   [
     "OpenAi",
     "Anthropic",
@@ -30,7 +42,9 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "SqliteClient",
     "SqlQuotaStore",
     "SqlCacheStore",
-    "RedisCacheStore"
+    "RedisCacheStore",
+    "SqlVectorIndex",
+    "RedisVectorIndex"
   ],
   ["LocalLlm", "Resilient"],
   ["index", "Stores", "bin", "testing"]

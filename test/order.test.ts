@@ -11,6 +11,7 @@ import * as CacheStore from "effect-ballast/CacheStore"
 import * as Deadline from "effect-ballast/Deadline"
 import type * as Gate from "effect-ballast/Gate"
 import type * as LlmError from "effect-ballast/LlmError"
+import type { Service } from "effect-ballast/LlmProvider"
 import { makeUnsafe } from "effect-ballast/LlmRequest"
 import * as Resilient from "effect-ballast/Resilient"
 import { TestProvider } from "effect-ballast/testing"
@@ -58,14 +59,28 @@ const cached = (
   slots: Resilient.Slots,
   providers: readonly [TestProvider.Service, ...Array<TestProvider.Service>],
   order: Order,
-  holds: (texts: ReadonlyArray<string>) => boolean
+  holds: (texts: ReadonlyArray<string>) => boolean,
+  semanticCache?: (inner: Service) => Service
 ): Effect.Effect<boolean> =>
   Effect.gen(function* () {
     const { wrap } = yield* Cache.make()
-    const provider = Resilient.make(slots, providers.length, order)(providers, [], wrap)
+    const provider = Resilient.make(slots, providers.length, order)(providers, [], { cache: wrap, semanticCache })
     const call = Effect.map(Effect.exit(provider.generate(request)), outcomeOf)
     return holds(yield* Effect.all([call, call]))
   }).pipe(Effect.scoped, Effect.provide(CacheStore.layerMemory()))
+
+/** In place of a semantic cache: how often it was asked. */
+const comparing = () => {
+  let count = 0
+  const semanticCache = (inner: Service): Service => ({
+    ...inner,
+    generate: (request) => {
+      count++
+      return inner.generate(request)
+    }
+  })
+  return { compared: () => count, semanticCache }
+}
 
 interface Statement {
   readonly pair: readonly [Name, Name]
@@ -101,12 +116,22 @@ const statements: ReadonlyArray<Statement> = [
       )
   },
   {
-    pair: ["cache", "fallback"],
-    says: "an answer that another provider gave is found before any is asked",
+    pair: ["cache", "semanticCache"],
+    says: "a call that was made before, word for word, needs no embedding",
     holds: (order) => {
+      const { compared, semanticCache } = comparing()
+      return cached({}, [TestProvider.make()], order, () => compared() === 1, semanticCache)
+    }
+  },
+  {
+    pair: ["semanticCache", "fallback"],
+    says: "an answer to a text of the same meaning is looked for once, before any provider is asked",
+    holds: (order) => {
+      const { compared, semanticCache } = comparing()
       const first = TestProvider.make({ steps: [internal] })
       const second = TestProvider.make({ provider: "second", steps: ["an answer"] })
-      return cached({}, [first, second], order, () => first.calls.length === 1)
+      const provider = Resilient.make({}, 2, order)([first, second], [], { semanticCache })
+      return Effect.map(Effect.exit(provider.generate(request)), () => compared() === 1)
     }
   },
   {

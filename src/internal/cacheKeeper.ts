@@ -109,7 +109,7 @@ export class CacheKeeper {
     })
   }
 
-  keep({ key, partition }: Named, value: Stored, timeToLive: number, bytes: number): Effect.Effect<void> {
+  keep({ key, partition }: Named, value: Stored, timeToLive: number, bytes?: number): Effect.Effect<void> {
     const { staleIfError, staleWhileRevalidate } = this.settings
     const longest = timeToLive + Math.max(staleIfError, staleWhileRevalidate)
     const set = Effect.flatMap(Clock.currentTimeMillis, (createdAt) =>

@@ -2,3 +2,4 @@
 export * as CacheStoreContract from "./CacheStoreContract.ts"
 export * as QuotaStoreContract from "./QuotaStoreContract.ts"
 export * as TestProvider from "./TestProvider.ts"
+export * as VectorIndexContract from "./VectorIndexContract.ts"

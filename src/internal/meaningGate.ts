@@ -1,0 +1,165 @@
+/**
+ * May the answer to one text be given for another whose meaning seems to be the same? Vectors of "with" and "without", of two
+ * dates or of two names are nearly equal, the answers are not.
+ *
+ * A miss costs money, a wrong answer costs trust: in doubt texts differ. One word more, or one word for another that is no
+ * known synonym, is another question; a thorough rewording is left to the similarity of the vectors.
+ *
+ * A thousand is `1000` and `1,000`, and `1.000` too where the text is German, French, Spanish, Italian, Portuguese or Dutch,
+ * or has a second group (`1.000.000`); elsewhere `1.000` is one, and zeros at an end count: `3.10` is not `3.1`.
+ */
+import { createHmac, hash } from "node:crypto"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { type Found, read as wordsOf } from "./meaningReader.ts"
+import { instants, normalised, quotes } from "./meaningText.ts"
+
+/** In which a difference forbids an answer. `topic` is what is asked about, `order` who does what to whom. */
+export type Kind = (typeof kinds)[number]
+
+const kinds = [
+  "number",
+  "date",
+  "unit",
+  "quote",
+  "code",
+  "negation",
+  "comparison",
+  "question",
+  "form",
+  "language",
+  "name",
+  "topic",
+  "order"
+] as const
+
+/**
+ * Plain data: sorted texts by kind. `name` holds the words that must occur in the other text, `topic` all words that say
+ * what is asked about.
+ */
+export type Features = Readonly<Record<Kind, ReadonlyArray<string>>>
+
+/** Takes time linear in the length of the text; a cache asks for at most 2,000 characters. */
+export const features = (text: string): Features => {
+  const quoted = quotes(normalised(text))
+  const dated = instants(quoted.rest)
+  const found = wordsOf(dated.rest)
+  const topic = unique(found.topic)
+  return {
+    number: inOrder(found.number),
+    date: [...inOrder(dated.found), ...unique(found.date)].sort(),
+    unit: inOrder(found.unit),
+    quote: inOrder(quoted.found),
+    code: inOrder(found.code),
+    negation: [...found.negation].sort(),
+    comparison: unique(found.comparison),
+    question: unique(found.question),
+    form: unique(found.form),
+    language: unique(found.language),
+    name: unique(found.name),
+    topic,
+    order: matters(found, topic.length) ? [found.topic.join(" ")] : []
+  }
+}
+
+const unique = (found: ReadonlyArray<string>): ReadonlyArray<string> => [...new Set(found)].sort()
+
+/** Sorted texts that keep the order: `from 1 to 2` is not `from 2 to 1`. */
+const inOrder = (found: ReadonlyArray<string>): ReadonlyArray<string> => found.map((one, i) => `${i}:${one}`).sort()
+
+/** "A and B" is "B and A", "the capital of France" is "France's capital"; nothing else may change places. */
+const matters = ({ comparison, directed, joined, negation }: Found, topics: number): boolean =>
+  topics > 1 &&
+  (directed || comparison.some((one) => !mutual.has(one)) || negation.length > 0 || (topics > 2 && !joined))
+
+const mutual = new Set(["difference", "similarity", "same", "both"])
+
+/** The kinds in which two texts differ; none if one answer may serve both. */
+export const differ = (a: Features, b: Features): ReadonlyArray<Kind> => kinds.filter((kind) => differs(kind, a, b))
+
+const differs = (kind: Kind, a: Features, b: Features): boolean => {
+  switch (kind) {
+    case "name":
+      return without(a.name, b.topic) > 0 || without(b.name, a.topic) > 0
+    case "topic": {
+      const [gone, come] = [without(a.topic, b.topic), without(b.topic, a.topic)]
+      return gone + come > 0 && (gone === 0 || come === 0 || gone + come === 2)
+    }
+    case "order":
+      return a.order.length > 0 && b.order.length > 0 && sameTopic(a, b) && !equal(a.order, b.order)
+    default:
+      return !equal(a[kind], b[kind])
+  }
+}
+
+/** How many are not among the others. */
+const without = (some: ReadonlyArray<string>, others: ReadonlyArray<string>): number => {
+  const known = new Set(others)
+  return some.filter((one) => !known.has(one)).length
+}
+
+const sameTopic = (a: Features, b: Features): boolean => equal(a.topic, b.topic)
+
+const equal = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((one, i) => one === b[i])
+
+/**
+ * The features to keep: digests of 16 bytes in base64url that `differ` compares as it compares the features themselves, with
+ * others of the same secret only. Without a secret anyone can try out which words are behind them. Throws a `RangeError` for
+ * an empty secret.
+ */
+export const digest = (features: Features, secret?: string): Features => {
+  if (secret === "") throw new RangeError("SemanticCache: keySecret must not be empty")
+  const of = (kind: Kind): ReadonlyArray<string> =>
+    features[kind].map((one) => digestOf(`${kind === "name" ? "topic" : kind}\0${one}`, secret)).sort()
+  return {
+    number: of("number"),
+    date: of("date"),
+    unit: of("unit"),
+    quote: of("quote"),
+    code: of("code"),
+    negation: of("negation"),
+    comparison: of("comparison"),
+    question: of("question"),
+    form: of("form"),
+    language: of("language"),
+    name: of("name"),
+    topic: of("topic"),
+    order: of("order")
+  }
+}
+
+/** Raised whenever the same text gets other features: those that were kept are not read any more. */
+const version = 1
+
+/** Plain JSON, for an index. */
+export const write = (features: Features): unknown => ({ version, ...features })
+
+/** What was written; `undefined` for anything else, also for what another version wrote. */
+export const read = (data: unknown): Features | undefined => Option.getOrUndefined(decode(data))
+
+const texts = Schema.Array(Schema.String)
+const decode = Schema.decodeUnknownOption(
+  Schema.Struct({
+    version: Schema.Literal(version),
+    number: texts,
+    date: texts,
+    unit: texts,
+    quote: texts,
+    code: texts,
+    negation: texts,
+    comparison: texts,
+    question: texts,
+    form: texts,
+    language: texts,
+    name: texts,
+    topic: texts,
+    order: texts
+  })
+)
+
+const digestOf = (text: string, secret: string | undefined): string => {
+  const whole =
+    secret === undefined ? hash("sha256", text, "buffer") : createHmac("sha256", secret).update(text).digest()
+  return whole.subarray(0, 16).toString("base64url")
+}
