@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Stream } from "effect"
+import { Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { Attempts, Caller, type LlmProvider, Tokens } from "effect-ballast"
+import { Attempts, Budget, Caller, LlmProvider, Resilient, Tokens } from "effect-ballast"
 import * as Gate from "effect-ballast/Gate"
 import { CircuitOpen, LlmError, type Phase, type Reason, TimedOut } from "effect-ballast/LlmError"
+import * as Stores from "effect-ballast/Stores"
 import { TestProvider } from "effect-ballast/testing"
-import { budgeted, inputTokens, nanoPerToken, request, reserved, usage } from "./support/budgets.ts"
+import { budgeted, inputTokens, nanoPerToken, pricing, request, reserved, usage } from "./support/budgets.ts"
 import { type Method, methods } from "./support/providers.ts"
 
 const limits = [{ usd: 1 }]
@@ -226,6 +227,62 @@ describe("what is lost on the way", () => {
       yield* Stream.runDrain(Stream.take(provider.stream(request), 0))
       assert.strictEqual(yield* budget.spent(), 0)
       assert.strictEqual(inner.calls.length, 0)
+    })
+  )
+})
+
+describe("every attempt is charged", () => {
+  const stack = Effect.fnUntraced(function* (
+    slots: Resilient.Slots,
+    first: ReadonlyArray<TestProvider.Step>,
+    second: ReadonlyArray<TestProvider.Step>
+  ) {
+    const providers = [first, second].map((steps, i) =>
+      TestProvider.make({ provider: i === 0 ? "first" : "second", steps })
+    )
+    const [one = assert.fail(), two = assert.fail()] = providers.map((provider) =>
+      Layer.succeed(LlmProvider.LlmProvider, provider)
+    )
+    const services = yield* Layer.build(
+      Resilient.layer({ ...slots, providers: [one, two], budget: { limits } }).pipe(
+        Layer.provide(Layer.merge(pricing, Layer.fresh(Stores.layerMemory)))
+      ) as Layer.Layer<LlmProvider.LlmProvider | Budget.Budget> // its slots are only known when it runs
+    )
+    const budget = Context.get(services, Budget.Budget)
+    const fiber = yield* Effect.forkChild(
+      Effect.exit(Context.get(services, LlmProvider.LlmProvider).generate(request)),
+      { startImmediately: true }
+    )
+    yield* TestClock.adjust("10 minutes")
+    yield* Fiber.join(fiber)
+    assert.deepStrictEqual(yield* budget.check, [])
+    return (yield* budget.lines()).map(({ amount, outcome, provider }) => [provider, outcome, amount])
+  })
+
+  const answer = TestProvider.paced("ok", { usage: usage(7, 3) })
+
+  it.effect("retries and fallbacks, each by its own end", () =>
+    Effect.gen(function* () {
+      const lines = yield* stack({ retry: { timesBeforeFallback: 1 } }, [failing(timedOut, "sent")], [internal, answer])
+      assert.deepStrictEqual(lines, [
+        ["second", "answered", 10_000],
+        ["first", "lost", reserved],
+        ["first", "lost", reserved]
+      ])
+    })
+  )
+
+  it.effect("a hedge that lost, what it reserved", () =>
+    Effect.gen(function* () {
+      const slow = TestProvider.paced("slow", { firstPart: "1 minute", usage: usage(7, 3) })
+      const lines = yield* stack({ hedge: { delay: "1 second" } }, [slow], [answer])
+      assert.deepStrictEqual(
+        lines.toSorted((a, b) => String(a).localeCompare(String(b))),
+        [
+          ["first", "lost", reserved],
+          ["second", "answered", 10_000]
+        ]
+      )
     })
   )
 })

@@ -28,7 +28,6 @@ const kinds = [
   "question",
   "form",
   "language",
-  "name",
   "topic",
   "order"
 ] as const
@@ -56,7 +55,6 @@ export const features = (text: string): Features => {
     question: unique(found.question),
     form: unique(found.form),
     language: unique(found.language),
-    name: unique(found.name),
     topic,
     order: matters(found, topic.length) ? [found.topic.join(" ")] : []
   }
@@ -75,30 +73,8 @@ const matters = ({ comparison, directed, joined, negation }: Found, topics: numb
 const mutual = new Set(["difference", "similarity", "same", "both"])
 
 /** The kinds in which two texts differ; none if one answer may serve both. */
-export const differ = (a: Features, b: Features): ReadonlyArray<Kind> => kinds.filter((kind) => differs(kind, a, b))
-
-const differs = (kind: Kind, a: Features, b: Features): boolean => {
-  switch (kind) {
-    case "name":
-      return without(a.name, b.topic) > 0 || without(b.name, a.topic) > 0
-    case "topic": {
-      const [gone, come] = [without(a.topic, b.topic), without(b.topic, a.topic)]
-      return gone + come > 0 && (gone === 0 || come === 0 || gone + come === 2)
-    }
-    case "order":
-      return a.order.length > 0 && b.order.length > 0 && sameTopic(a, b) && !equal(a.order, b.order)
-    default:
-      return !equal(a[kind], b[kind])
-  }
-}
-
-/** How many are not among the others. */
-const without = (some: ReadonlyArray<string>, others: ReadonlyArray<string>): number => {
-  const known = new Set(others)
-  return some.filter((one) => !known.has(one)).length
-}
-
-const sameTopic = (a: Features, b: Features): boolean => equal(a.topic, b.topic)
+export const differ = (a: Features, b: Features): ReadonlyArray<Kind> =>
+  kinds.filter((kind) => !equal(a[kind], b[kind]))
 
 const equal = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
   a.length === b.length && a.every((one, i) => one === b[i])
@@ -111,7 +87,7 @@ const equal = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
 export const digest = (features: Features, secret?: string): Features => {
   if (secret === "") throw new RangeError("SemanticCache: keySecret must not be empty")
   const of = (kind: Kind): ReadonlyArray<string> =>
-    features[kind].map((one) => digestOf(`${kind === "name" ? "topic" : kind}\0${one}`, secret)).sort()
+    features[kind].map((one) => digestOf(`${kind}\0${one}`, secret)).sort()
   return {
     number: of("number"),
     date: of("date"),
@@ -123,7 +99,6 @@ export const digest = (features: Features, secret?: string): Features => {
     question: of("question"),
     form: of("form"),
     language: of("language"),
-    name: of("name"),
     topic: of("topic"),
     order: of("order")
   }
@@ -152,7 +127,6 @@ const decode = Schema.decodeUnknownOption(
     question: texts,
     form: texts,
     language: texts,
-    name: texts,
     topic: texts,
     order: texts
   })

@@ -13,7 +13,6 @@ export interface Found {
   readonly question: Array<string>
   readonly form: Array<string>
   readonly language: Array<string>
-  readonly name: Array<string>
   readonly topic: Array<string>
   /** From one thing to another. */
   directed: boolean
@@ -44,8 +43,6 @@ const token = /\d+(?:[.,ʼ']\d+)*|[\p{L}\p{M}]+(?:ʼ[\p{L}\p{M}]+)*|[<>=≤≥�
 const acronym = /^(?:\p{L}\.){1,8}\p{L}?$/u
 const isDigits = /^\d/
 const isLetters = /^[\p{L}]/u
-const caseless = /^[\p{Lo}ー]/u
-const isCapital = /^\p{Lu}/u
 
 class Reader {
   readonly found: Found = {
@@ -58,7 +55,6 @@ class Reader {
     question: [],
     form: [],
     language: [],
-    name: [],
     topic: [],
     directed: false,
     joined: false
@@ -67,8 +63,6 @@ class Reader {
   private readonly silent: ReadonlySet<string>
   /** Whether the last token was a number or what belongs to one. */
   private counted = false
-  /** Whether the next word narrows the question. */
-  private narrowing = false
 
   constructor(language: string | undefined) {
     this.language = language
@@ -80,7 +74,6 @@ class Reader {
     if (isCode(piece)) {
       this.found.code.push(folded(piece))
       this.counted = false
-      this.narrowing = false
       return
     }
     const text = acronym.test(piece) ? piece.replaceAll(".", "") : piece
@@ -124,7 +117,6 @@ class Reader {
   private count(value: string): void {
     this.found.number.push(value)
     this.counted = true
-    this.narrowing = false
   }
 
   /** A word with its apostrophes: "isn't" is two, of "l'amour" and "Anna's" one counts. */
@@ -149,8 +141,7 @@ class Reader {
     if (words.directing.has(word)) this.found.directed = true
     if (words.joining.has(word)) this.found.joined = true
     if (this.numeral(word, counted) || this.known(word, counted)) return
-    if (words.qualifying.has(word)) this.narrowing = true
-    else if (!this.isSilent(word)) this.topic(written, word)
+    if (!this.isSilent(word)) this.topic(word)
   }
 
   private numeral(word: string, counted: boolean): boolean {
@@ -174,25 +165,20 @@ class Reader {
   }
 
   private known(word: string, counted: boolean): boolean {
+    if (this.language === "de" && words.germanOnly.has(word)) return false
     const put = (into: Array<string>, known: string | undefined): boolean => {
       if (known === undefined) return false
       into.push(known)
-      if (into !== this.found.question) this.narrowing = false
       return true
     }
     return (
       put(this.found.negation, words.negations.get(word)) ||
       put(this.found.unit, unitOf(word, counted)) ||
-      put(this.found.question, this.asks(word)) ||
+      put(this.found.question, words.questions.get(word)) ||
       put(this.found.comparison, words.comparisons.get(word)) ||
       put(this.found.form, words.forms.get(word)) ||
       put(this.found.date, words.relativeDates.get(word) ?? (word === "may" ? undefined : words.months.get(word)))
     )
-  }
-
-  /** German "was" is what, English "was" is past. */
-  private asks(word: string): string | undefined {
-    return word === "was" && this.language === "de" ? undefined : words.questions.get(word)
   }
 
   private isSilent(word: string): boolean {
@@ -201,12 +187,9 @@ class Reader {
     )
   }
 
-  private topic(written: string, word: string): void {
-    const stem = words.synonyms.get(word) ?? stemOf(word)
-    const known = words.synonyms.get(stem) ?? stem
-    this.found.topic.push(known)
-    if (isCapital.test(written) || caseless.test(written) || this.narrowing) this.found.name.push(known)
-    this.narrowing = false
+  private topic(word: string): void {
+    const stem = words.synonyms.get(word) ?? stemOf(word, this.language)
+    this.found.topic.push(words.synonyms.get(stem) ?? stem)
   }
 }
 
@@ -246,8 +229,9 @@ const isCode = (piece: string): boolean =>
   /[\p{Ll}\p{Lu}]-?\d|\d-?[\p{Ll}\p{Lu}]/u.test(piece) ||
   (/\p{L}\.[\p{L}\d]/u.test(piece) && !acronym.test(piece))
 
-/** Without the commonest endings of English. Short words keep theirs. */
-const stemOf = (word: string): string => {
-  const short = word.replace(/ies$/, "y").replace(/(?:ing|ed|ly|es|s)$/, "")
+/** Without the commonest endings of English and German. Short words keep theirs. */
+const stemOf = (word: string, language: string | undefined): string => {
+  const endings = language === "de" ? /(?:en|st|[enst])$/ : /(?:ing|ed|ly|es|s)$/
+  const short = word.replace(/ies$/, "y").replace(endings, "")
   return short.length < 3 ? word : short.replace(/([^aeiou])\1$/, "$1").replace(/e$/, "")
 }

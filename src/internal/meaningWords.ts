@@ -104,6 +104,9 @@ export const questions = groups(`
   past was were did had waren wurde était étaient fue; future will shall wird werden sera será;
   should must ought soll sollte muss dois doit debo debe; may might darf`)
 
+/** "What" and "one" in German, something else in English. */
+export const germanOnly = set("was man")
+
 /** What the answer looks like. */
 export const forms = groups(`
   brief briefly concise shortly kurz; detailed detail details thorough ausführlich; table; json; xml; csv; yaml; markdown; html; bullet bullets;
@@ -123,11 +126,6 @@ export const synonyms = groups(`
   happen occur happened; clean wash; book; trip journey; begin; let; website site; connect link; often; convert turn; wife spouse; pain ache;
   reset resetting; merge combine; tall height; deep depth; old age; weigh weight; locate; population inhabitants; sleep; think; tool`)
 
-/** After these a word narrows the question: it must be in the other text too. */
-export const qualifying = set(`
-  in on for with during at as under via using within inside against among about into from than per versus vs like
-  für mit auf bei unter gegen als pour avec dans sur en para con sobre في على مع`)
-
 /** Where one of these stands, the order of the words matters. */
 export const directing = set("from to than into over through by von nach als zu de vers a por hacia إلى من")
 export const joining = set("and or vs versus & und oder et ou y o between zwischen entre")
@@ -137,7 +135,7 @@ const tongues: Readonly<Record<string, string>> = {
   de: `der das und ist wie ich du ein eine einen einer einem für von zu auf kann bitte mir den dem sind wird werden erkläre erklären warum wer wo
     wann welche welcher welches zwischen mein meine meinen heißt gibt nicht kein keine mit ohne mein wieviel nach vor über zum zur im am beim |
     was die in an so es des erklär sie man kannst können könnten könntest wir sich hat haben habe ihr uns dass wenn sag sage beschreibe bedeutet
-    denn mal viel viele bei als eigentlich genau hallo danke gerne mich dir er lautet`,
+    denn mal viel viele bei als eigentlich genau sagen nennen nenne beschreiben helfen hilf hallo danke gerne mich dir er lautet`,
   fr: `le les est que quoi quel quelle quels quelles comment pourquoi où quand une des du dans pour avec je vous moi peux pouvez expliquez explique
     expliquer sont et entre mon ma ça qui combien ne pas sans au aux cette ce sur il elle nous faut |
     la un de en à y a se on me tu te puis peut donne donnez dis dites c l d s qu n j signifie veut dire plaît s'il bonjour merci est-ce t votre`,
@@ -194,6 +192,7 @@ export const phrases: ReadonlyMap<string, string> = new Map(
 /** Phrases of several English or German words, and what stands for them. */
 export const idioms: ReadonlyMap<string, string> = new Map([
   ["best way", "way"],
+  ["best time", "when best time"],
   ["best ways", "way"],
   ["good way", "way"],
   ["easiest way", "way"],
