@@ -1,5 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Stream } from "effect"
+import {
+  Clock,
+  Config,
+  ConfigProvider,
+  Context,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Metric,
+  Stream
+} from "effect"
 import { TestClock } from "effect/testing"
 import {
   Attempts,
@@ -133,6 +146,18 @@ describe("limits", () => {
       yield* TestClock.adjust("9 seconds")
       assert.deepStrictEqual(done, ["a", "c", "d", "late"])
       assert.strictEqual(inner.calls.length, 4)
+    })
+  )
+
+  it.effect("a call that would not fit whatever the others cost is refused at once, with the end of the window", () =>
+    Effect.gen(function* () {
+      const { provider } = yield* budgeted({ limits: [{ usd: calls(2.5) }] }, [exact, exact, TestProvider.hanging])
+      assert.strictEqual(yield* through(provider, 2), 2)
+      const small = LlmRequest.makeUnsafe({ prompt: "What is ballast?", maxOutputTokens: 10 })
+      yield* Effect.forkChild(provider.generate(small), { startImmediately: true })
+      const error = yield* Effect.flip(provider.generate(request))
+      assert.deepInclude(error.reason, { _tag: "BudgetExceeded" })
+      assert.isAbove(Duration.toMillis(error.retryAfter ?? 0), 0)
     })
   )
 
@@ -273,6 +298,8 @@ describe("scopes", () => {
       for (const run of ["1", "2"])
         assert.deepStrictEqual(yield* Effect.forEach([1, 2, 3], () => asking(provider, { run })), [true, true, false])
       for (let i = 0; i < 5; i++) assert.isTrue(yield* asking(provider, {}))
+      const fits = yield* budgeted({ limits: [{ usd: calls(1), window: "run" }] }, [exact])
+      assert.isTrue(yield* asking(fits.provider, {}))
       const small = yield* budgeted({ limits: [{ usd: calls(0.5), window: "run" }] }, [exact])
       assert.deepInclude(yield* reasonOf(small.provider.generate(request)), { _tag: "BudgetExceeded", window: "run" })
       assert.strictEqual(small.inner.calls.length, 0)
@@ -506,6 +533,28 @@ describe("alerts", () => {
     })
   )
 
+  it.effect("do not count what the day before admitted, however late it settles", () =>
+    Effect.gen(function* () {
+      yield* at(2026, 10, 28, 23, 59)
+      const late = TestProvider.paced("ok", { firstPart: "2 minutes", usage: usage(1, 10_000) })
+      const { budget, provider } = yield* budgeted({ limits: [{ usd: calls(2) }] }, [late, costing(20)])
+      const seen: Array<number | undefined> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(budget.alerts, ({ endsAt }) => Effect.sync(() => void seen.push(endsAt))),
+        { startImmediately: true }
+      )
+      yield* Effect.forkChild(provider.generate(request), { startImmediately: true })
+      yield* TestClock.adjust("1 minute")
+      yield* provider.generate(request)
+      yield* TestClock.adjust("1 minute")
+      yield* provider.generate(request)
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(seen, [])
+      assert.strictEqual((yield* budget.remaining())[0]?.spent, 40_000)
+      assert.deepInclude((yield* budget.report({ by: ["day"] }))[0], { day: "2026-11-28", amount: 10_001_000 })
+    })
+  )
+
   it.effect("come once for all budgets on one store", () =>
     Effect.gen(function* () {
       const store = yield* QuotaStore.makeMemory
@@ -548,6 +597,27 @@ describe("modes and stores", () => {
     shared: { name: "fake", instances: () => 1 },
     reserve: () => Effect.fail(failing)
   }))
+
+  it.effect("windows are those of the store's clock, which may be ahead", () =>
+    Effect.gen(function* () {
+      yield* at(2026, 10, 28, 23, 59, 58)
+      const clock = yield* Clock.Clock
+      const ahead: Clock.Clock = {
+        ...clock,
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + 5000
+      }
+      const store = Effect.provideService(QuotaStore.makeMemory, Clock.Clock, ahead)
+      const { budget, provider } = yield* budgeted(
+        { limits: [{ usd: calls(2) }] },
+        [exact],
+        Layer.effect(QuotaStore.QuotaStore, store)
+      )
+      assert.strictEqual(yield* through(provider, 3), 2)
+      const [left] = yield* budget.remaining()
+      assert.deepInclude(left, { spent: 2 * reserved })
+      assert.deepStrictEqual(left?.resetAfter, Duration.millis(Duration.toMillis(day) - 3000))
+    })
+  )
 
   it.effect("a store that does not answer refuses the call, but not in shadow mode", () =>
     Effect.gen(function* () {

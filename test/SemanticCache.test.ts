@@ -194,6 +194,8 @@ describe("where documents stand beside a question", () => {
       assert.strictEqual(yield* asking(`${document}.`, "ballast is what?"), "two")
       assert.strictEqual(inner.calls.length, 2)
       assert.deepStrictEqual(embeddings.calls[0], ["ballast is what?"])
+      yield* asking(document, "long ".repeat(500))
+      assert.strictEqual(embeddings.calls.length, 3)
     })
   )
 })
