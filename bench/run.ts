@@ -9,6 +9,7 @@ import { freshKeySuite, grownKeySuite } from "./keys.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
 import { retrySuite, stackSuite, timeoutSuite } from "./policies.ts"
 import { redisSuites } from "./redis.ts"
+import { vectorSuites } from "./vectors.ts"
 
 const wanted = (process.argv[2] ?? "").toLowerCase()
 const all = [
@@ -30,7 +31,8 @@ const all = [
   grownKeySuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
-const suites = [...all, ...overRedis].filter(({ name }) => name.toLowerCase().includes(wanted))
+const vectors = wanted.includes("vector") ? vectorSuites() : []
+const suites = [...all, ...overRedis, ...vectors].filter(({ name }) => name.toLowerCase().includes(wanted))
 
 console.log(`Node ${process.versions.node}, ${cpus().length} x ${cpus()[0]?.model ?? "?"}\n`)
 for (const suite of suites) console.log(table(suite, await measure(suite)))

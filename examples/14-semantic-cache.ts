@@ -5,7 +5,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect, Layer } from "effect"
 import { EmbeddingModel } from "effect/ai"
-import { LlmProvider, OpenAi, Resilient, SemanticCache, VectorIndex } from "effect-ballast"
+import { LlmProvider, OpenAi, Resilient, SemanticCache } from "effect-ballast"
 import * as LocalLlm from "effect-ballast/LocalLlm"
 import * as Stores from "effect-ballast/Stores"
 
@@ -14,7 +14,7 @@ const Embeddings = LocalLlm.layerEmbeddings()
 const Model = Resilient.layer({
   providers: [LocalLlm.layerUnless("OPENAI_API_KEY", OpenAi.layerConfig({ model: "gpt-5-mini" }))],
   semanticCache: { threshold: 0.65, sample: 0 } // 0.95 is the default, for embeddings of a model
-}).pipe(Layer.provideMerge(Embeddings), Layer.provide([Stores.layerMemory, VectorIndex.layerMemory()]))
+}).pipe(Layer.provideMerge(Embeddings), Layer.provide(Stores.layerMemory))
 
 const pairs = [
   ["What is Python?", "Can you explain Python?"],

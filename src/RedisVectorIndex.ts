@@ -24,6 +24,7 @@ import { finiteMillis, integer } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 import { Commands, script } from "./internal/redisCommands.ts"
 import {
+  accepted,
   Best,
   bytesOf,
   dot,
@@ -34,8 +35,7 @@ import {
   otherDimensions,
   readText,
   textOf,
-  unitOf,
-  VectorRefused
+  unitOf
 } from "./internal/vectors.ts"
 import * as Metrics from "./Metrics.ts"
 import { type Match, type Service, type Tenant, VectorIndex } from "./VectorIndex.ts"
@@ -98,25 +98,25 @@ class Index implements Service {
 
   readonly add: Service["add"] = (partition, item, tenant) =>
     Effect.gen({ self: this }, function* () {
-      const unit = unitOf(item.vector)
-      if (unit instanceof VectorRefused) return yield* unit
-      const text = textOf(item.id, item.data)
-      if (text instanceof VectorRefused) return yield* text
+      const unit = yield* accepted(unitOf(item.vector))
+      const text = yield* accepted(textOf(item.id, item.data))
       const now = yield* Clock.currentTimeMillis
-      if (!(item.expiresAt > now)) return yield* this.remove(partition, item.id)
+      if (!(item.expiresAt > now)) {
+        yield* this.remove(partition, item.id)
+        return
+      }
       const name = digest(partition)
       const keys = [...this.keys.partition(name), this.keys.all, this.keys.tenant(tenant)]
       const numbers = [now, instant(item.expiresAt), this.maxEntries, unit.length].map(String)
       const bytes = bytesOf(unit).toString("base64")
       const args = [digest(item.id), ...numbers, tenantOf(tenant), bytes, text, name]
       const kept = yield* this.commands.run("add", add, ["5", ...keys, ...args])
-      if (!kept) return yield* otherDimensions(unit.length)
+      if (!kept) yield* otherDimensions(unit.length)
     })
 
   readonly nearest: Service["nearest"] = (partition, vector, options) =>
     Effect.gen({ self: this }, function* () {
-      const unit = unitOf(vector)
-      if (unit instanceof VectorRefused) return yield* unit
+      const unit = yield* accepted(unitOf(vector))
       const best = new Best<string>(options)
       const name = digest(partition)
       const [vectors, bodies, ends] = this.keys.partition(name)

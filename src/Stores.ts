@@ -1,7 +1,7 @@
 /**
  * All stores at once, so that a program goes from a test to one machine and from there to a fleet by swapping one layer.
  *
- * Limits, budgets and circuits find their stores in it. What a store promises is said in its own module.
+ * Limits, budgets, circuits and caches find their stores in it. What a store promises is said in its own module.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,16 +18,24 @@ import * as RedisCacheStore from "./RedisCacheStore.ts"
 import * as RedisCircuitBreakerStore from "./RedisCircuitBreakerStore.ts"
 import * as RedisQuotaStore from "./RedisQuotaStore.ts"
 import * as SqlCacheStore from "./SqlCacheStore.ts"
+import * as RedisVectorIndex from "./RedisVectorIndex.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 import * as SqlQuotaStore from "./SqlQuotaStore.ts"
+import * as SqlVectorIndex from "./SqlVectorIndex.ts"
+import * as VectorIndex from "./VectorIndex.ts"
 
-export type Stores = QuotaStore.QuotaStore | CircuitBreakerStore.CircuitBreakerStore | CacheStore.CacheStore
+export type Stores =
+  | QuotaStore.QuotaStore
+  | CircuitBreakerStore.CircuitBreakerStore
+  | CacheStore.CacheStore
+  | VectorIndex.VectorIndex
 
 /** In this process: a restart begins anew. */
 export const layerMemory: Layer.Layer<Stores> = Layer.mergeAll(
   QuotaStore.layerMemory,
   CircuitBreakerStore.layerMemory,
-  CacheStore.layerMemory()
+  CacheStore.layerMemory(),
+  VectorIndex.layerMemory()
 )
 
 /**
@@ -35,9 +43,14 @@ export const layerMemory: Layer.Layer<Stores> = Layer.mergeAll(
  * where a decision must cost nothing.
  */
 export const layerSql = (options?: SqlQuotaStore.Options): Layer.Layer<Stores, StoreUnavailable, SqlClient> =>
-  Layer.mergeAll(SqlQuotaStore.layer(options), SqlCacheStore.layer(cacheOf(options)), CircuitBreakerStore.layerMemory)
+  Layer.mergeAll(
+    SqlQuotaStore.layer(options),
+    SqlCacheStore.layer(common(options)),
+    SqlVectorIndex.layer(common(options)),
+    CircuitBreakerStore.layerMemory
+  )
 
-const cacheOf = ({ commandTimeout, prefix }: SqlQuotaStore.Options = {}): SqlCacheStore.Options => ({
+const common = ({ commandTimeout, prefix }: RedisOptions & SqlQuotaStore.Options = {}) => ({
   commandTimeout,
   prefix
 })
@@ -70,7 +83,8 @@ export const layerRedis = (options?: RedisOptions): Layer.Layer<Stores, StoreUna
   Layer.mergeAll(
     RedisQuotaStore.layer(options),
     RedisCircuitBreakerStore.layer(options),
-    RedisCacheStore.layer({ commandTimeout: options?.commandTimeout, prefix: options?.prefix })
+    RedisCacheStore.layer(common(options)),
+    RedisVectorIndex.layer(common(options))
   )
 
 /**

@@ -28,7 +28,10 @@ export interface Item {
   /** One of a partition; a new item takes the place of the one that had it. */
   readonly id: string
   readonly vector: Vector
-  /** JSON as a value, at most 64 KiB. An index outside of this process gives back an equal one, one in it the very same. */
+  /**
+   * JSON as a value, at most 64 KiB: as a text outside of this process, which gives back an equal value; by an estimate that is
+   * rather too high in it, which gives back the very same.
+   */
   readonly data: unknown
   /** From when on it is not found, in whole milliseconds. */
   readonly expiresAt: number

@@ -99,13 +99,15 @@ describeRedis("what is indexed in Redis", () => {
     it.effect("is what ends last of a partition, and nothing of what had expired or was too much", () =>
       Effect.gen(function* () {
         const { index, keys, redis } = yield* made({ maxEntries: 10 })
-        for (let i = 0; i < 30; i++) yield* index.add("p", of(`${(i * 7) % 30}`, [1, i], 1000 + ((i * 7) % 30)), "a")
+        const now = yield* Clock.currentTimeMillis
+        for (let i = 0; i < 30; i++)
+          yield* index.add("p", of(`${(i * 7) % 30}`, [1, i], now + 9000 + ((i * 7) % 30)), "a")
         assert.deepStrictEqual(
           yield* ids(index),
           Array.from({ length: 10 }, (_, i) => `${20 + i}`)
         )
-        yield* TestClock.adjust(1025)
-        yield* index.add("p", of("new", [1, 0], 60_000), "a")
+        yield* TestClock.adjust(9025)
+        yield* index.add("p", of("new", [1, 0], now + 60_000), "a")
         for (const kind of ["vectors", "texts"])
           assert.strictEqual(yield* redis.send<number>("HLEN", (yield* keys(kind))[0] ?? ""), 5)
         assert.strictEqual(yield* redis.send<number>("ZCARD", (yield* keys("ends"))[0] ?? ""), 5)
@@ -115,7 +117,8 @@ describeRedis("what is indexed in Redis", () => {
     it.effect("is read by no more than the bound, where another process has a higher one", () =>
       Effect.gen(function* () {
         const { index, prefix } = yield* made()
-        for (let i = 0; i < 30; i++) yield* index.add("p", of(`${i}`, [1, i], 1000 + i), undefined)
+        const now = yield* Clock.currentTimeMillis
+        for (let i = 0; i < 30; i++) yield* index.add("p", of(`${i}`, [1, i], now + 9000 + i), undefined)
         const { index: lower } = yield* made({ prefix, maxEntries: 5 })
         assert.deepStrictEqual(yield* ids(lower), ["25", "26", "27", "28", "29"])
       })
@@ -133,20 +136,32 @@ describeRedis("what is indexed in Redis", () => {
           }
         }
         const { index } = yield* Effect.provideService(made(), Redis.Redis, counting)
-        const uses = (): ReadonlyArray<readonly [Effect.Effect<unknown, unknown>, number]> => [
-          [index.add("p", of("x", [1, 0]), "a"), 1],
-          [index.nearest("p", [1, 0], all), 2],
-          [index.nearest("p", [0, 1], { limit: 1, atLeast: 0.9 }), 1],
-          [index.remove("p", "x"), 1],
-          [index.clear({ tenant: "never" }), 1],
-          [index.clear(), 2]
+        const uses: ReadonlyArray<readonly [use: () => Effect.Effect<unknown, unknown>, commands: number]> = [
+          [() => index.add("p", of("x", [1, 0]), "a"), 1],
+          [() => index.nearest("p", [1, 0], all), 2],
+          [() => index.nearest("p", [0, 1], { limit: 1, atLeast: 0.9 }), 1],
+          [() => index.remove("p", "x"), 1],
+          [() => index.clear({ tenant: "never" }), 1],
+          [() => index.clear(), 2]
         ]
-        for (const [use] of uses()) yield* use // the scripts are known from now on
-        for (const [use, commands] of uses()) {
+        for (const [use] of uses) yield* use() // the scripts are known from now on
+        for (const [use, commands] of uses) {
           sent = 0
-          yield* use
+          yield* use()
           assert.strictEqual(sent, commands)
         }
+      })
+    )
+
+    it.effect("is cleared in steps, all of it", () =>
+      Effect.gen(function* () {
+        const { index, keys } = yield* made()
+        for (let i = 0; i < 250; i++) yield* index.add(`${i}`, of("x", [1, 0]), i < 230 ? "a" : "b")
+        yield* index.clear({ tenant: "a" })
+        assert.strictEqual((yield* keys("vectors")).length, 20)
+        for (let i = 0; i < 230; i++) yield* index.add(`${i}`, of("x", [1, 0]), "a")
+        yield* index.clear()
+        assert.deepStrictEqual(yield* keys("vectors"), [])
       })
     )
 
@@ -171,6 +186,7 @@ describeRedis("what is indexed in Redis", () => {
     it.effect("is none, deleted and counted where it cannot be read", () =>
       Effect.gen(function* () {
         const { index, keys, redis } = yield* made()
+        const now = yield* Clock.currentTimeMillis
         const broken: ReadonlyArray<readonly [kind: string, text: string]> = [
           ["vectors", "v1 2 - "],
           ["vectors", "v1 2 - garbage!"],
@@ -188,7 +204,7 @@ describeRedis("what is indexed in Redis", () => {
         for (const [kind, text] of broken) {
           const before = yield* corrupt
           yield* index.add("p", of("y", [1, 0]), undefined)
-          yield* index.add("p", of("x", [1, 0], 1_000_000), undefined)
+          yield* index.add("p", of("x", [1, 0], now + 1_000_000), undefined)
           const key = (yield* keys(kind))[0] ?? ""
           const fields = yield* redis.send<ReadonlyArray<string>>("HKEYS", key)
           yield* redis.send("HSET", key, fields.at(-1) ?? "", text)
@@ -197,7 +213,7 @@ describeRedis("what is indexed in Redis", () => {
           const isOther = kind === "vectors" && (!text.startsWith("v1 2 ") || text.length > 1000)
           assert.strictEqual(yield* corrupt, before + (isOther ? 0 : 1), text.slice(0, 50))
           yield* index.clear()
-          assert.deepStrictEqual(yield* keys(""), [])
+          for (const left of ["vectors", "texts", "ends", "all"]) assert.deepStrictEqual(yield* keys(left), [])
         }
       })
     )
@@ -225,8 +241,13 @@ describeRedis("what is indexed in Redis", () => {
       })
     )
   })
+})
 
-  it.layer(client().pipe(Layer.provideMerge(cluster)))((it) => {
+describeOwnRedis("a cluster", () => {
+  it.layer(
+    client().pipe(Layer.provideMerge(cluster)),
+    live
+  )((it) => {
     it.effect("has all keys of an index in one slot", () =>
       Effect.gen(function* () {
         const { index, keys, redis } = yield* made()
@@ -324,9 +345,10 @@ describeRedis("the layer", () => {
           RedisVectorIndex.layerConfig({ prefix: newPrefix(), maxEntries: Config.Int("MAX") }).pipe(
             Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ MAX: maxEntries })))
           )
+        const now = yield* Clock.currentTimeMillis
         const index = Context.get(yield* Layer.build(layerOf("1")), VectorIndex)
-        yield* index.add("p", of("x", [1, 0], 1000), undefined)
-        yield* index.add("p", of("y", [1, 0], 2000), undefined)
+        yield* index.add("p", of("x", [1, 0], now + 9000), undefined)
+        yield* index.add("p", of("y", [1, 0], now + 9001), undefined)
         assert.deepStrictEqual(yield* ids(index), ["y"])
         const refused = yield* Effect.result(Layer.build(layerOf("0")))
         assert.isTrue(Result.isFailure(refused) && refused.failure._tag === "ConfigError")

@@ -106,7 +106,7 @@ describe("in SQLite", () => {
         const params = new Set(statements[name].match(/\?\d/g)).size
         const plan = yield* sql.unsafe<{ detail: string }>(
           `explain query plan ${statements[name]}`,
-          new Array<string>(params).fill("1")
+          Array.from({ length: params }, () => "1")
         )
         const details = plan.map(({ detail }) => detail)
         for (const scan of details.filter((detail) => detail.startsWith("SCAN")))

@@ -2,8 +2,9 @@
  * May the answer to one text be given for another whose meaning seems to be the same? Vectors of "with" and "without", of two
  * dates or of two names are nearly equal, the answers are not.
  *
- * A miss costs money, a wrong answer costs trust: in doubt texts differ. One word more, or one word for another that is no
- * known synonym, is another question; a thorough rewording is left to the similarity of the vectors.
+ * A miss costs money, a wrong answer costs trust: in doubt texts differ. All that is not known to say nothing ("please tell
+ * me what") must be said by both, in the same words or known synonyms; a name is a word like any other, so that "python" may
+ * be "Python". What the lists of words do not know costs a hit, seldom an answer.
  *
  * A thousand is `1000` and `1,000`, and `1.000` too where the text is German, French, Spanish, Italian, Portuguese or Dutch,
  * or has a second group (`1.000.000`); elsewhere `1.000` is one, and zeros at an end count: `3.10` is not `3.1`.
@@ -12,9 +13,12 @@ import { createHmac, hash } from "node:crypto"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { type Found, read as wordsOf } from "./meaningReader.ts"
-import { instants, normalised, quotes } from "./meaningText.ts"
+import { bare, instants, normalised, quotes } from "./meaningText.ts"
 
-/** In which a difference forbids an answer. `topic` is what is asked about, `order` who does what to whom. */
+/**
+ * In which a difference forbids an answer. `topic` is what is asked about, names included; `order` is who
+ * does what to whom.
+ */
 export type Kind = (typeof kinds)[number]
 
 const kinds = [
@@ -32,10 +36,7 @@ const kinds = [
   "order"
 ] as const
 
-/**
- * Plain data: sorted texts by kind. `name` holds the words that must occur in the other text, `topic` all words that say
- * what is asked about.
- */
+/** Plain data: sorted texts by kind. */
 export type Features = Readonly<Record<Kind, ReadonlyArray<string>>>
 
 /** Takes time linear in the length of the text; a cache asks for at most 2,000 characters. */
@@ -43,7 +44,11 @@ export const features = (text: string): Features => {
   const quoted = quotes(normalised(text))
   const dated = instants(quoted.rest)
   const found = wordsOf(dated.rest)
-  const topic = unique(found.topic)
+  const { code, comparison, form, number, unit } = found
+  const said = [found.topic, number, unit, code, comparison, form, quoted.found, dated.found]
+  const isEmpty = said.every(({ length }) => length === 0)
+  // of "how are you" and "thanks" nothing is left: such texts are taken as they are
+  const topic = isEmpty ? [bare(dated.rest)] : unique(found.topic)
   return {
     number: inOrder(found.number),
     date: [...inOrder(dated.found), ...unique(found.date)].sort(),
@@ -74,7 +79,10 @@ const mutual = new Set(["difference", "similarity", "same", "both"])
 
 /** The kinds in which two texts differ; none if one answer may serve both. */
 export const differ = (a: Features, b: Features): ReadonlyArray<Kind> =>
-  kinds.filter((kind) => !equal(a[kind], b[kind]))
+  kinds.filter((kind) => !equal(a[kind], b[kind]) && (kind !== "order" || bothOrdered(a, b)))
+
+/** "Flights from A to B" may be "flights A B": where one text leaves the order open, it is no difference. */
+const bothOrdered = (a: Features, b: Features): boolean => a.order.length === b.order.length && equal(a.topic, b.topic)
 
 const equal = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
   a.length === b.length && a.every((one, i) => one === b[i])
@@ -104,7 +112,7 @@ export const digest = (features: Features, secret?: string): Features => {
   }
 }
 
-/** Raised whenever the same text gets other features: those that were kept are not read any more. */
+/** Raised whenever the same text gets other features: those that were kept are then misses. */
 const version = 1
 
 /** Plain JSON, for an index. */

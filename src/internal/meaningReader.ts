@@ -1,6 +1,5 @@
 /** The words of a text by what they are to the gate of the semantic cache. */
 import { chunks, languageOf, plain, scriptsOf } from "./meaningText.ts"
-import { folded } from "./meaningWords.ts"
 import * as words from "./meaningWords.ts"
 
 export interface Found {
@@ -23,9 +22,10 @@ export interface Found {
 /** Of a text without quotes and dates. */
 export const read = (text: string): Found => {
   const pieces = chunks(plain(text))
-  const spoken = pieces.flatMap((piece) => wordsIn(folded(piece)))
+  const spoken = pieces.flatMap((piece) => wordsIn(words.folded(piece)))
   const language = languageOf(spoken)
   const reader = new Reader(language)
+  if ((language ?? "en") === "en" && words.asksWhether.test(text)) reader.found.question.push("whether")
   for (const piece of pieces) reader.chunk(piece)
   if (reader.found.number.at(-1) === "=") reader.found.number.pop() // "2 + 2 ="
   const scripts = [...scriptsOf(text)]
@@ -63,6 +63,8 @@ class Reader {
   private readonly silent: ReadonlySet<string>
   /** Whether the last token was a number or what belongs to one. */
   private counted = false
+  /** Whether a request may go on here. */
+  private requesting = true
 
   constructor(language: string | undefined) {
     this.language = language
@@ -72,7 +74,7 @@ class Reader {
   chunk(piece: string): void {
     if (this.quantity(piece)) return
     if (isCode(piece)) {
-      this.found.code.push(folded(piece))
+      this.found.code.push(words.folded(piece))
       this.counted = false
       return
     }
@@ -85,7 +87,7 @@ class Reader {
   /** "5km", "$5k", "1st". */
   private quantity(piece: string): boolean {
     const [, sign = "", amount = "", written = ""] = /^([$€£¥₹]?)(\d[\d.,ʼ]*)(\p{L}+)$/u.exec(piece) ?? []
-    const unit = folded(written)
+    const unit = words.folded(written)
     if (sign === "" && /^(?:st|nd|rd|th)$/.test(unit)) {
       this.found.number.push(amount + unit)
       return true
@@ -122,10 +124,10 @@ class Reader {
   /** A word with its apostrophes: "isn't" is two, of "l'amour" and "Anna's" one counts. */
   private words(text: string): void {
     const parts = text.split("ʼ")
-    const tail = folded(parts.at(-1) ?? "")
+    const tail = words.folded(parts.at(-1) ?? "")
     if (parts.length > 1 && tail === "t" && /n$/i.test(parts[0] ?? "")) {
       const verb = (parts[0] ?? "").slice(0, -1)
-      if (folded(verb) !== "ca" && folded(verb) !== "wo") this.word(verb)
+      if (words.folded(verb) !== "ca" && words.folded(verb) !== "wo") this.word(verb)
       this.found.negation.push("not")
       return
     }
@@ -135,13 +137,15 @@ class Reader {
   }
 
   private word(written: string): void {
-    const word = folded(written)
+    const word = words.folded(written)
     const counted = this.counted
     this.counted = false
+    const asked = this.requesting
+    this.requesting = words.requesting.has(word) || (asked && words.requests.has(word))
     if (words.directing.has(word)) this.found.directed = true
     if (words.joining.has(word)) this.found.joined = true
     if (this.numeral(word, counted) || this.known(word, counted)) return
-    if (!this.isSilent(word)) this.topic(word)
+    if (!this.silent.has(word) && !(asked && words.requests.has(word))) this.topic(word)
   }
 
   private numeral(word: string, counted: boolean): boolean {
@@ -178,12 +182,6 @@ class Reader {
       put(this.found.comparison, words.comparisons.get(word)) ||
       put(this.found.form, words.forms.get(word)) ||
       put(this.found.date, words.relativeDates.get(word) ?? (word === "may" ? undefined : words.months.get(word)))
-    )
-  }
-
-  private isSilent(word: string): boolean {
-    return (
-      this.silent.has(word) || (this.language === undefined && words.languages.some(({ shows }) => shows.has(word)))
     )
   }
 
@@ -229,9 +227,19 @@ const isCode = (piece: string): boolean =>
   /[\p{Ll}\p{Lu}]-?\d|\d-?[\p{Ll}\p{Lu}]/u.test(piece) ||
   (/\p{L}\.[\p{L}\d]/u.test(piece) && !acronym.test(piece))
 
-/** Without the commonest endings of English and German. Short words keep theirs. */
+/**
+ * Without the commonest endings of English, or of German: "planning" is "plan", "caring" is "care", as English spells them,
+ * and never "plan" what is "plane". Endings that might make one word of two are kept.
+ */
 const stemOf = (word: string, language: string | undefined): string => {
-  const endings = language === "de" ? /(?:en|st|[enst])$/ : /(?:ing|ed|ly|es|s)$/
-  const short = word.replace(/ies$/, "y").replace(endings, "")
-  return short.length < 3 ? word : short.replace(/([^aeiou])\1$/, "$1").replace(/e$/, "")
+  if (language === "de") return word.replace(/(?<=\p{L}{3})en?$/u, "")
+  if (language !== undefined && language !== "en") return word
+  const single = word
+    .replace(/(?<=\p{L}{2})ies$/u, "y")
+    .replace(/(?<=ch|sh|ss|x|zz)es$/, "")
+    .replace(/(?<=\p{L}{2}[^sui])s$/u, "")
+  const base = single.replace(/(?:ing|ed)$/, "")
+  if (base === single || base.length < 3 || !/[aeiouy]/.test(base)) return single
+  if (/^[^aeiou]*[aeiou][^aeiouwxy]$/.test(base)) return `${base}e`
+  return base.replace(/([^aeiousl])\1$/, "$1")
 }

@@ -1,11 +1,10 @@
 /** A text as the gate of the semantic cache reads it: without differences of writing, quotes and dates taken out. */
-import { folded } from "./meaningWords.ts"
 import * as words from "./meaningWords.ts"
 
 /** Characters that nobody sees. */
 const invisible = /[\p{Cf}\p{Variation_Selector}]/gu
 const foreignDigit = /(?![0-9])\p{Nd}/gu
-const apostrophe = /(?<=[\p{L}\p{N}])['’ʼ‘](?=\p{L})/gu
+const apostrophe = /(?<=[\p{L}\p{N}])['’ʼ‘](?=[\p{L}\p{N}])/gu
 const doubleQuotes = /[“”„‟«»"「」『』〝〞`]|''/gu
 const singleQuotes = /[‘’‚‛‹›]/gu
 
@@ -42,7 +41,7 @@ export interface Taken {
 export const quotes = (text: string): Taken => {
   const found: Array<string> = []
   const take = (_: string, inner: string): string => {
-    if (inner.trim() !== "") found.push(folded(inner.trim()))
+    if (inner.trim() !== "") found.push(words.folded(inner.trim()))
     return " , "
   }
   const single = /(?<![\p{L}\p{N}])'(?=[^\s'])([^']*)(?<=[^\s'])'(?![\p{L}\p{N}])/gu
@@ -80,10 +79,11 @@ type Groups = Readonly<Record<string, string | undefined>>
  */
 export const instants = (text: string): Taken => {
   const found: Array<string> = []
+  if (!/\d/.test(text)) return { rest: text, found }
   const rest = text.replace(dates, (...args) => {
     // the last argument of a replacer is the record of groups where the pattern has any
     const at = args.at(-1) as Groups
-    found.push(day(at) ?? time(at) ?? `"${folded(args[0])}`)
+    found.push(day(at) ?? time(at) ?? `"${words.folded(args[0])}`)
     return " , "
   })
   return { rest, found }
@@ -93,7 +93,7 @@ const day = (at: Groups): string | undefined => {
   if (at["y6"] !== undefined) return numeric(Number(at["a6"]), Number(at["b6"]), at["s6"] === ".", at["y6"])
   const year = at["y1"] ?? at["y2"] ?? at["y3"] ?? at["y4"] ?? at["y5"]
   const name = at["n3"] ?? at["n4"] ?? at["n5"]
-  const number = at["m1"] ?? at["m2"] ?? (name === undefined ? undefined : words.months.get(folded(name)))
+  const number = at["m1"] ?? at["m2"] ?? (name === undefined ? undefined : words.months.get(words.folded(name)))
   const dayOf = at["d1"] ?? at["d2"] ?? at["d3"] ?? at["d4"]
   if (number === undefined) return undefined
   return calendar(year ?? "", Number(number), dayOf === undefined ? undefined : Number(dayOf))
@@ -128,11 +128,12 @@ const idiom = new RegExp(
 )
 
 /** Phrases that count as one word, replaced by it. */
-export const plain = (text: string): string =>
-  text
-    .replace(idiom, (found) => words.idioms.get(folded(found)) ?? found)
-    .replace(phrase, (found) => ` ${words.phrases.get(found) ?? ""} `)
+export const plain = (text: string): string => {
+  const short = text.replace(idiom, (found) => words.idioms.get(words.folded(found)) ?? found)
+  return hanOrKana.test(text) ? short.replace(phrase, (found) => ` ${words.phrases.get(found) ?? ""} `) : short
+}
 
+const hanOrKana = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u
 const han = String.raw`\p{Script=Han}`
 const kana = String.raw`[\p{Script=Hiragana}\p{Script=Katakana}ー]`
 const chunk = new RegExp(String.raw`${han}|${kana}+|(?:(?!${han}|${kana})\S)+`, "gu")
@@ -164,6 +165,9 @@ const isSign = (text: string, i: number): boolean => {
   )
 }
 
+/** The words alone, as one text. */
+export const bare = (text: string): string => words.folded(chunks(text).join(" "))
+
 const scripts = [
   "Cyrillic",
   "Greek",
@@ -180,10 +184,11 @@ const otherScript =
   /(?![\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Thai}\p{Script=Devanagari}\p{Script=Common}\p{Script=Inherited}])\p{L}/u
 
 /** Scripts other than Latin. */
-export const scriptsOf = (text: string): ReadonlyArray<string> => [
-  ...scripts.filter(({ pattern }) => pattern.test(text)).map(({ name }) => name),
-  ...(otherScript.test(text) ? ["other"] : [])
-]
+export const scriptsOf = (text: string): ReadonlyArray<string> => {
+  if (!/[^ -\u024f]/.test(text)) return []
+  const known = scripts.filter(({ pattern }) => pattern.test(text)).map(({ name }) => name)
+  return otherScript.test(text) ? [...known, "other"] : known
+}
 
 /** The language with the most words that show it; `undefined` where none does, `en` at a tie. */
 export const languageOf = (spoken: ReadonlyArray<string>): string | undefined => {

@@ -16,12 +16,12 @@ const set = (text: string): ReadonlySet<string> => new Set(folded(text).trim().s
 
 export const negations = groups(`
   not cannot cant dont doesnt didnt isnt arent wasnt werent wont shouldnt couldnt wouldnt havent hasnt nicht pas لا ليس لم لن;
-  no none nobody nothing neither nor kein keine keinen keinem keiner keines nichts niemand aucun aucune rien ninguno ninguna nada;
+  no none neither nor kein keine keinen keinem keiner keines aucun aucune ninguno ninguna; nobody niemand; nothing nichts rien nada;
   never nie niemals jamais nunca jamás; without ohne sans sin بدون;
-  except unless avoid exclude excluding instead außer ausser sauf excepto`)
+  unless; avoid; exclude; instead; except excluding außer ausser sauf excepto`)
 
 export const numbers = groups(`
-  0 zero null; 1 one eins; 2 two zwei zwo; 3 three drei; 4 four vier; 5 five fünf; 6 six sechs; 7 seven sieben;
+  0 zero; 1 one eins; 2 two zwei zwo; 3 three drei; 4 four vier; 5 five fünf; 6 six sechs; 7 seven sieben;
   8 eight acht; 9 nine neun; 10 ten zehn; 11 eleven elf; 12 twelve zwölf; 20 twenty zwanzig`)
 
 /** As they follow a number of digits. */
@@ -41,13 +41,13 @@ export const units = groups(`
   kg kilo kilos kilogram kilograms kilogramm; gram grams gramm grammes; mg milligram milligrams; ton tons tonne tonnes;
   pound pounds lb lbs pfund; ounce ounces oz; liter liters litre litres litros; ml milliliter milliliters; gallon gallons;
   cup cups; tablespoon tablespoons tbsp; teaspoon teaspoons tsp; celsius °c; fahrenheit °f; kelvin; degree degrees ° grad;
-  % percent prozent pourcent; euro euros eur €; dollar dollars usd $; sterling gbp £; yen jpy yuan cny ¥; rupee rupees inr ₹;
+  % percent prozent pourcent; euro euros eur €; dollar dollars usd $; sterling gbp £; yen jpy; yuan cny; ¥; rupee rupees inr ₹;
   franc francs franken chf; bitcoin btc; kb kilobyte kilobytes; mb megabyte megabytes; gb gigabyte gigabytes; tb terabyte terabytes;
   byte bytes; bit bits; ms millisecond milliseconds; sec secs seconds sekunde sekunden; minute minutes min mins minuten;
   hour hours hr hrs stunde stunden heure heures hora horas; day days tag tage tagen jour jours día días;
   week weeks woche wochen semaine semaines semana semanas; month months monat monate mois mes meses; quarter quarters;
-  year years jahr jahre jahren ans année años año; decade decades; century centuries; watt watts kw mw; volt volts; hz khz mhz ghz;
-  mph; kph; kcal calorie calories cal`)
+  year years jahr jahre jahren ans année años año; decade decades; century centuries; watt watts; kw; mw; volt volts; hz; khz; mhz; ghz;
+  mph; kph; kcal; calorie calories cal`)
 
 /** Units only right behind a number. */
 export const shortUnits = groups(
@@ -73,19 +73,19 @@ export const months = groups(`
 /** Quantities, comparisons and opposites: a group is never the same as another. */
 export const comparisons = groups(`
   before vor avant antes قبل; after nach après después despues بعد; until till; since seit depuis desde; during while während;
-  more greater higher larger bigger mehr größer höher plus más mas mayor أكثر; less lower smaller fewer weniger kleiner moins menos menor أقل;
+  more mehr plus más أكثر; greater larger bigger größer mayor; higher höher; less fewer weniger moins menos أقل; lower; smaller kleiner menor;
   above exceed exceeds exceeding over über; below under beneath unter;
-  most highest largest biggest maximum max top tallest größte größten höchste höchsten; least lowest smallest minimum kleinste kleinsten;
+  most; highest höchste höchsten; largest biggest größte größten; maximum max; top; tallest; least; lowest; smallest kleinste kleinsten; minimum;
   best beste besten meilleur meilleure mejor أفضل; worst schlechteste pire peor أسوأ; better besser; worse schlechter;
-  all every each entire whole everything everyone alle alles jeder jede jedes tout tous toute toutes todo todos todas كل; some several few einige;
+  all every each entire whole everything everyone alle alles jeder jede jedes tout tous toute toutes todo todos todas كل; some einige; several; few;
   any; only nur seulement solamente فقط; both beide; half; double twice; triple; once; average; total sum;
   last final finally letzte letzten letzter letztes أخر آخر;
-  increase increases increasing increased raise rise rising grow growing growth erhöhen steigern augmenter aumentar;
-  decrease decreases decreasing decreased reduce reduces reducing reduced drop dropping shrink senken verringern réduire reducir disminuir;
+  increase increases increasing increased erhöhen steigern augmenter aumentar; raise; rise rising; grow growing growth;
+  decrease decreases decreasing decreased reduce reduces reducing reduced senken verringern réduire reducir disminuir; drop dropping; shrink;
   enable enabling activate activating aktivieren einschalten activer activar; disable disabling deactivate deactivating deaktivieren
   ausschalten désactiver desactivar; off; open opening opened öffnen ouvrir abrir; close closing closed shut schließen fermer cerrar;
   add adding insert append; remove removing delete deleting erase löschen entfernen supprimer eliminar; start begin starting beginning began;
-  stop end finish ending stopping quit; install installing installieren; uninstall uninstalling deinstallieren; up; down;
+  stop stopping quit; end ending; finish; install installing installieren; uninstall uninstalling deinstallieren; up; down;
   upload uploading; download downloading; import importing; export exporting; encode encoding; decode decoding; encrypt encrypting encryption;
   decrypt decrypting decryption; buy buying bought purchase purchasing kaufen acheter comprar; sell selling sold verkaufen vendre vender; rent;
   lend; borrow; push; pull; send sending; receive receiving; win winning; lose losing lost; gain gaining; allow permit allowed; forbid forbidden
@@ -102,7 +102,7 @@ export const questions = groups(`
   who whom whose wer wem wen qui quién quien quiénes من; when wann quand cuándo متى; where wo wohin woher où dónde donde adónde أين;
   why warum weshalb wieso pourquoi porqué لماذا; many much wieviel wieviele combien cuánto cuánta cuántos cuántas كم;
   past was were did had waren wurde était étaient fue; future will shall wird werden sera será;
-  should must ought soll sollte muss dois doit debo debe; may might darf`)
+  should ought sollte; must muss dois doit debo debe; soll; may might darf`)
 
 /** "What" and "one" in German, something else in English. */
 export const germanOnly = set("was man")
@@ -118,13 +118,13 @@ export const forms = groups(`
 /** One word for another without a change of the question, irregular forms among them. */
 export const synonyms = groups(`
   fix repair solve resolve correct; big large huge; make create build made built making; car automobile; movie film; get obtain got;
-  error bug problem issue; work function operate working; write wrote written writing author; discover discovered; forget forgot forgotten;
-  learn study; cost price costs prices; choose select pick choosing; doctor physician; improve enhance; find locate found; city; show display;
-  photo picture image; change modify alter; password passcode passwort kennwort; job; phone smartphone telephone cellphone mobile; run execute running;
+  problem issue; work operate working; write wrote written writing author;  forget forgot forgotten;
+  learn study; cost price costs prices; choose select pick choosing; doctor physician; improve enhance; find locate found; show display;
+  photo picture image; change modify alter; password passcode passwort kennwort; phone telephone; cellphone mobile; run execute running;
   use using used utilize; invent invented inventor; paint painted painter; direct directed director; founded founder; speak spoke spoken;
-  keep store storing preserve; treat cure; symptom sign; company firm; die died death dying; live lived; born birth birthplace; cook prepare cooking;
-  happen occur happened; clean wash; book; trip journey; begin; let; website site; connect link; often; convert turn; wife spouse; pain ache;
-  reset resetting; merge combine; tall height; deep depth; old age; weigh weight; locate; population inhabitants; sleep; think; tool`)
+  store storing; company firm; die died death dying; live lived; born birth; cook cooking;
+  happen occur happened; trip journey; website site; pain ache;
+  reset resetting; weigh weight; population inhabitants`)
 
 /** Where one of these stands, the order of the words matters. */
 export const directing = set("from to than into over through by von nach als zu de vers a por hacia إلى من")
@@ -164,17 +164,23 @@ export const english = set("the is are what how why does do who where when you e
 
 /** Words that say nothing about what is asked, English and Arabic. */
 export const silent = set(`
-  the a an this that these those i me my mine you your yours he him his she her it its we our they them their there here
+  the a an this that these those i me my mine you it its itself we our ours there here
   am is are be been being do does doing done have has having can could would able to of in on at by for with from into onto as about
-  and or but if then so than also too very really just quite please kindly hello hi hey dear thanks thank what which how whats hows
-  explain explaining explanation describe describing description tell show give giving provide help helping know knowing want need like
-  understand understanding define definition meaning means mean info information overview way ways method methods step steps guide tutorial
-  procedure process thing things go going let lets wonder wondering question ask asking someone something anything somebody people one's
-  exactly actually basically term terms concept idea say says said call called named name it's ll ve re m d s t look clarify introduce
-  introduction share approach instructions walk through out with between among via using during within per versus vs e.g i.e eg ie etc
-  properly person sort kind own involve involved consist outline elaborate discuss teach curious interested hear see whether
-  answer recommended proper typical usual usually generally typically general serve purpose because therefore
+  and or but if then so than also too very really just quite please kindly what which how
+  way ways method methods step steps guide tutorial procedure process approach thing things
+  exactly actually basically called named ll ve re m d s t through among between via using during within per versus vs
+  eg ie etc usually generally typically normally whether because therefore
   ما ماذا هي هو هل كيف في على إلى من عن مع اشرح لي أن هذا هذه التي الذي يمكن يمكنك و أو شرح معنى`)
+
+/** Words of a request, which say nothing at the beginning and behind what a request begins with. */
+export const requests =
+  set(`explain describe tell show give provide help define name know understand clarify introduce share
+  discuss teach outline elaborate walk say let hello hi hey dear thanks thank wondering curious answer get`)
+export const requesting = set("you please kindly hello hi hey me and")
+
+/** A text that begins with one of these, but not with "can you", is answered with yes or no. */
+export const asksWhether =
+  /^\W*(?:is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|should|must|may)(?:nʼt|ʼt)?(?![\p{L}ʼ]| you\b)/iu
 
 /** Texts without spaces, longest first, and common phrases: what they are, or `undefined` for what says nothing. */
 export const phrases: ReadonlyMap<string, string> = new Map(
@@ -191,6 +197,28 @@ export const phrases: ReadonlyMap<string, string> = new Map(
 
 /** Phrases of several English or German words, and what stands for them. */
 export const idioms: ReadonlyMap<string, string> = new Map([
+  ["i want to", "please"],
+  ["i would like to", "please"],
+  ["iʼd like to", "please"],
+  ["i need to", "please"],
+  ["i need help", "please"],
+  ["help me", "please"],
+  ["i have a question", "please"],
+  ["let me know", "please"],
+  ["an explanation of", ""],
+  ["explanation of", ""],
+  ["definition of", ""],
+  ["description of", ""],
+  ["an overview of", ""],
+  ["information about", ""],
+  ["information on", ""],
+  ["how is", "manner is"],
+  ["how are", "manner are"],
+  ["how was", "manner was"],
+  ["how were", "manner were"],
+  ["are you", "yourself"],
+  ["you are", "yourself"],
+  ["youʼre", "yourself"],
   ["best way", "way"],
   ["best time", "when best time"],
   ["best ways", "way"],
@@ -206,7 +234,7 @@ export const idioms: ReadonlyMap<string, string> = new Map([
   ["what place", "where"],
   ["how come", "why"],
   ["what is the reason", "why"],
-  ["what's the reason", "why"],
+  ["whatʼs the reason", "why"],
   ["how long", "many long"],
   ["how old", "many old"],
   ["how often", "many often"],
@@ -235,5 +263,5 @@ export const idioms: ReadonlyMap<string, string> = new Map([
   ["pour cent", "%"],
   ["por qué", "why"],
   ["por favor", ""],
-  ["s'il vous plaît", ""]
+  ["sʼil vous plaît", ""]
 ])

@@ -166,7 +166,8 @@ export class Semantic {
   }
 
   private passes({ features }: Asked, data: unknown): boolean {
-    return isFeatures(data) && gate.differ(features, data).length === 0
+    const known = gate.read(data)
+    return known !== undefined && gate.differ(features, known).length === 0
   }
 
   /** Whether it is given, and whether the model is asked what it would have said. */
@@ -220,7 +221,7 @@ export class Semantic {
       const id = `${(yield* Random.nextInt).toString(36)}.${(yield* Random.nextInt).toString(36)}`
       const expiresAt = Math.ceil(now + settings.timeToLive)
       yield* keeper.keep({ key: keyOf({ id }), partition: asked.tenant }, stored, settings.timeToLive)
-      const item = { id, vector: asked.vector, data: asked.features, expiresAt }
+      const item = { id, vector: asked.vector, data: gate.write(asked.features), expiresAt }
       yield* keeper.asking(this.accepted(index.add(asked.partition, item, asked.tenant), undefined))
       this.counts.stored++
     })
@@ -239,17 +240,6 @@ export class Semantic {
     this.metrics.get(result)?.updateUnsafe(1, this.parts.context)
   }
 }
-
-const kinds = Object.keys(gate.features(""))
-
-/** What comes from outside is checked. */
-const isFeatures = (data: unknown): data is gate.Features =>
-  typeof data === "object" &&
-  data !== null &&
-  kinds.every((kind) => {
-    const found: unknown = Reflect.get(data, kind)
-    return Array.isArray(found) && found.every((one) => typeof one === "string")
-  })
 
 const keyOf = ({ id }: Pick<Match, "id">): string => `semantic:${id}`
 

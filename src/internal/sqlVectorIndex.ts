@@ -15,6 +15,7 @@ import { Commands } from "./sqlCommands.ts"
 import { idOf } from "./sqlRows.ts"
 import { migrate, type Statements, statementsOf, version } from "./sqlVectorTables.ts"
 import {
+  accepted,
   Best,
   bytesOf,
   dot,
@@ -25,8 +26,7 @@ import {
   otherDimensions,
   readText,
   textOf,
-  unitOf,
-  VectorRefused
+  unitOf
 } from "./vectors.ts"
 
 export interface Settings {
@@ -97,27 +97,27 @@ export class Index implements Service {
 
   readonly add: Service["add"] = (partition, item, tenant) =>
     Effect.gen({ self: this }, function* () {
-      const unit = unitOf(item.vector)
-      if (unit instanceof VectorRefused) return yield* unit
-      const text = textOf(item.id, item.data)
-      if (text instanceof VectorRefused) return yield* text
+      const unit = yield* accepted(unitOf(item.vector))
+      const text = yield* accepted(textOf(item.id, item.data))
       const now = yield* Clock.currentTimeMillis
-      if (!(item.expiresAt > now)) return yield* this.remove(partition, item.id)
+      if (!(item.expiresAt > now)) {
+        yield* this.remove(partition, item.id)
+        return
+      }
       const names = [partitionOf(partition), idOf("V", item.id), tenantOf(tenant)]
       const vector = bytesOf(unit)
       const bytes = [...names, text].reduce((sum, text) => sum + Buffer.byteLength(text), overhead + vector.byteLength)
       const numbers = [instant(item.expiresAt), bytes, unit.length].map(String)
       const params = [...names, ...numbers, text, vector, `${now}`]
       const kept = yield* this.ask("add", this.statements.add, params)
-      if (kept.length === 0) return yield* otherDimensions(unit.length)
+      if (kept.length === 0) yield* otherDimensions(unit.length)
       this.sweeper.wrote(bytes)
     })
 
   readonly nearest: Service["nearest"] = (partition, vector, options) => {
-    const unit = unitOf(vector)
-    if (unit instanceof VectorRefused) return Effect.fail(unit)
     const id = partitionOf(partition)
     return Effect.gen({ self: this }, function* () {
+      const unit = yield* accepted(unitOf(vector))
       const { corrupt, found } = yield* this.commands.run(
         "nearest",
         this.settings.commandTimeout,

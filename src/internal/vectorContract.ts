@@ -29,7 +29,7 @@ export const promise = (name: string, run: Run): Case => ({
 export const life = 60_000
 
 /** An index that is asked when the effect is run. */
-export class Kit {
+class Kit {
   readonly raw: Service
 
   constructor(raw: Service) {
@@ -82,7 +82,7 @@ export class Kit {
 
 const invalid: ReadonlyArray<readonly [Vector, RegExp]> = [
   [[], /dimensions, got 0$/],
-  [new Array<number>(16_385).fill(1), /1 to 16384 dimensions, got 16385$/],
+  [Array.from({ length: 16_385 }, () => 1), /1 to 16384 dimensions, got 16385$/],
   [[0, 0], /zero/],
   [[-0, 0], /zero/],
   [[1, Number.NaN], /finite/],

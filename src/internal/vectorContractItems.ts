@@ -135,7 +135,12 @@ export const items: ReadonlyArray<Case> = [
     for (let i = 0; i < 4; i++) yield* index.has(`p${i}`, [])
   }),
   promise("counts what it has, if it counts at all", function* (index) {
-    for (const id of ["a", "b", "c"]) yield* index.put("p", id, new Array<number>(1000).fill(1))
+    for (const id of ["a", "b", "c"])
+      yield* index.put(
+        "p",
+        id,
+        Array.from({ length: 1000 }, () => 1)
+      )
     yield* index.remove("p", "a")
     const { bytes, entries } = yield* Effect.suspend(() => index.raw.size)
     ok(entries === undefined || entries === 2)

@@ -1,5 +1,6 @@
 /** Vectors of length one: how they are made, compared by their cosine, and told apart by the signs of their numbers. */
 import { Buffer } from "node:buffer"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { weightOf } from "./weight.ts"
 
@@ -43,6 +44,10 @@ export const unitOf = (vector: Numbers): Float32Array | VectorRefused => {
   for (let i = 0; i < length; i++) unit[i] = (vector[i] ?? 0) / largest / norm
   return unit
 }
+
+/** Fails with what was refused. */
+export const accepted = <A>(made: A | VectorRefused): Effect.Effect<A, VectorRefused> =>
+  made instanceof VectorRefused ? Effect.fail(made) : Effect.succeed(made)
 
 export const otherDimensions = (got: number): VectorRefused =>
   new VectorRefused({ rule: `vector must have the dimensions of its partition, got ${got}` })
@@ -97,16 +102,15 @@ export const dot = (unit: Float32Array, rows: Float32Array, start: number): numb
   let b = 0
   let c = 0
   let d = 0
-  let i = 0
+  let j = start
   // four sums, as one of them alone would wait for itself
-  for (; i < even; i += 4) {
-    const j = start + i
+  for (let i = 0; i < even; i += 4, j += 4) {
     a += (unit[i] ?? 0) * (rows[j] ?? 0)
     b += (unit[i + 1] ?? 0) * (rows[j + 1] ?? 0)
     c += (unit[i + 2] ?? 0) * (rows[j + 2] ?? 0)
     d += (unit[i + 3] ?? 0) * (rows[j + 3] ?? 0)
   }
-  for (; i < length; i++) a += (unit[i] ?? 0) * (rows[start + i] ?? 0)
+  for (let i = even; i < length; i++, j++) a += (unit[i] ?? 0) * (rows[j] ?? 0)
   return a + b + (c + d)
 }
 

@@ -4,7 +4,7 @@
  */
 
 /** What every vector of this version begins with; behind it are its dimensions, its tenant and its bytes. */
-export const mark = "v1"
+const mark = "v1"
 
 /** Lowers nothing: what is listed already may end later. Lists and partitions live as long as what ends last. */
 const list = `
@@ -89,16 +89,19 @@ redis.call("HDEL", KEYS[2], ARGV[1])
 redis.call("ZREM", KEYS[3], ARGV[1])
 `
 
-/** KEYS: vectors, texts, ends, a list of partitions. ARGV: partition, the tenant whose items go, or "" for all. */
+/** KEYS: vectors, texts, ends, a list of partitions. ARGV: partition, the tenant whose items go, or "" for all; what has no owner goes, too. */
 export const clear = `
 if ARGV[2] == "" then redis.call("UNLINK", KEYS[1], KEYS[2], KEYS[3])
 else
-  for _, id in ipairs(redis.call("HKEYS", KEYS[1])) do
-    local owner = string.match(string.sub(redis.call("HGET", KEYS[1], id), 1, 100), "^${mark} %d+ (%S+) ")
-    if not owner or owner == ARGV[2] then
-      redis.call("HDEL", KEYS[1], id)
-      redis.call("HDEL", KEYS[2], id)
-      redis.call("ZREM", KEYS[3], id)
+  for i = 1, 2 do
+    for _, id in ipairs(redis.call("HKEYS", KEYS[i])) do
+      local text = redis.call("HGET", KEYS[1], id)
+      local owner = text and string.match(string.sub(text, 1, 100), "^${mark} %d+ (%S+) ")
+      if not owner or owner == ARGV[2] then
+        redis.call("HDEL", KEYS[1], id)
+        redis.call("HDEL", KEYS[2], id)
+        redis.call("ZREM", KEYS[3], id)
+      end
     end
   end
 end
