@@ -131,7 +131,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Cache
       stale: (request) =>
         asking(request, Option.none<LlmResponse>(), (named) =>
           Effect.map(keeper.find(named), (found) =>
-            found === undefined ? Option.none() : Option.some(entries.responseOf(found.stored, found.age))
+            found === undefined ? Option.none() : Option.some(entries.responseOf(found.stored, found.storedAt))
           )
         ),
       invalidate: (request) => asking(request, undefined, ({ key, partition }) => store.delete(key, partition)),

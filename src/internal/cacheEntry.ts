@@ -40,24 +40,40 @@ const isKept = (parts: ReadonlyArray<LlmPart | Response.PartEncoded>, saysSometh
   )
 }
 
-/** The same parts, of which the last one says that they come from the cache. */
-export const partsOf = (stored: Stored, age: number): ReadonlyArray<LlmPart> =>
-  (stored.kind === "stream" ? stored.parts : toStreamParts(stored.parts)).map((part) =>
-    part.type === "finish" ? marked(part, stored, age) : part
-  )
+/** What is held in this process is given again and again: it is made ready once. */
+const streams = new WeakMap<Stored, ReadonlyArray<LlmPart>>()
+const responses = new WeakMap<Stored, LlmResponse>()
 
-export const responseOf = (stored: Stored, age: number): LlmResponse => {
-  const parts = stored.kind === "whole" ? stored.parts : collectParts(stored.parts)
-  return new LlmResponse({
-    provider: stored.provider,
-    model: stored.model,
-    parts: parts.map((part) => (part.type === "finish" ? marked(part, stored, age) : part))
-  })
+/** The same parts, of which the last one says that they come from the cache. */
+export const partsOf = (stored: Stored, storedAt: number): ReadonlyArray<LlmPart> => {
+  const known = streams.get(stored)
+  if (known !== undefined) return known
+  const parts = (stored.kind === "stream" ? stored.parts : toStreamParts(stored.parts)).map((part) =>
+    part.type === "finish" ? marked(part, stored, storedAt) : part
+  )
+  streams.set(stored, parts)
+  return parts
 }
 
-const marked = (part: Response.FinishPartEncoded, { model, provider }: By, age: number): Response.FinishPartEncoded => {
+export const responseOf = (stored: Stored, storedAt: number): LlmResponse => {
+  const known = responses.get(stored)
+  if (known !== undefined) return known
+  const { model, provider } = stored
+  const parts = (stored.kind === "whole" ? stored.parts : collectParts(stored.parts)).map((part) =>
+    part.type === "finish" ? marked(part, stored, storedAt) : part
+  )
+  const response = new LlmResponse({ provider, model, parts })
+  responses.set(stored, response)
+  return response
+}
+
+const marked = (
+  part: Response.FinishPartEncoded,
+  { model, provider }: By,
+  storedAt: number
+): Response.FinishPartEncoded => {
   const { metadata } = part
-  return { ...part, metadata: { ...metadata, ballast: { provider, model, cache: "hit", age } } }
+  return { ...part, metadata: { ...metadata, ballast: { provider, model, cache: "hit", storedAt } } }
 }
 
 const shape = Schema.Union([

@@ -20,8 +20,8 @@ import { StoreBreaker } from "./storeBreaker.ts"
 export interface Found {
   readonly stored: Stored
   readonly state: "fresh" | "stale" | "expired"
-  /** Milliseconds since it was made. */
-  readonly age: number
+  /** When it was made, in milliseconds. */
+  readonly storedAt: number
 }
 
 const results = ["hit", "stale", "shared", "miss", "bypass"] as const
@@ -126,7 +126,7 @@ export class CacheKeeper {
     const { staleIfError, staleWhileRevalidate } = this.settings
     const freshUntil = entry.expiresAt - Math.max(staleIfError, staleWhileRevalidate)
     const state = now < freshUntil ? "fresh" : now < freshUntil + staleWhileRevalidate ? "stale" : "expired"
-    return { stored, state, age: Math.max(0, now - entry.createdAt) }
+    return { stored, state, storedAt: entry.createdAt }
   }
 
   /** `undefined` where the store fails, is too slow, or is not asked since it failed again and again. */

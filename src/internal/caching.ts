@@ -109,7 +109,7 @@ export class Caching {
     const asked = this.asked(caller, inner, request)
     if (asked === undefined) return this.keeper.counted("bypass", inner.generate(request))
     const hit = this.onTheSpot(caller, asked, "generate")
-    return hit === undefined ? this.joining(asked) : Exit.succeed(entries.responseOf(hit.stored, hit.age))
+    return hit === undefined ? this.joining(asked) : Exit.succeed(entries.responseOf(hit.stored, hit.storedAt))
   }
 
   private joining(asked: Asked): Effect.Effect<LlmResponse, LlmError> {
@@ -131,7 +131,7 @@ export class Caching {
     const asked = this.asked(caller, inner, request)
     if (asked === undefined) return Stream.unwrap(this.keeper.counted("bypass", Effect.succeed(inner.stream(request))))
     const hit = this.onTheSpot(caller, asked, "stream")
-    return hit === undefined ? this.following(asked) : Stream.fromIterable(entries.partsOf(hit.stored, hit.age))
+    return hit === undefined ? this.following(asked) : Stream.fromIterable(entries.partsOf(hit.stored, hit.storedAt))
   }
 
   private following(asked: Asked): Stream.Stream<LlmPart, LlmError> {
@@ -224,7 +224,7 @@ export class Caching {
     return Effect.flatMap(this.keeper.find(asked), (found) => {
       if (found === undefined || found.state === "expired") return call(found)
       this.keeper.hit(found, asked.caller)
-      flight.fulfil(entries.responseOf(found.stored, found.age), entries.partsOf(found.stored, found.age))
+      flight.fulfil(entries.responseOf(found.stored, found.storedAt), entries.partsOf(found.stored, found.storedAt))
       if (found.state === "fresh") return Effect.void
       return Effect.withFiber((fiber) =>
         Effect.sync(() => {
@@ -245,7 +245,7 @@ export class Caching {
       (error) => {
         if (stale === undefined) return Effect.fail(error)
         this.keeper.count("stale")
-        flight.fulfil(entries.responseOf(stale.stored, stale.age), entries.partsOf(stale.stored, stale.age))
+        flight.fulfil(entries.responseOf(stale.stored, stale.storedAt), entries.partsOf(stale.stored, stale.storedAt))
         return Effect.succeed(undefined)
       }
     )

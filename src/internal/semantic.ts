@@ -93,7 +93,7 @@ export class Semantic {
         Effect.flatMap(this.sought(inner, request), (sought) => {
           if (sought === undefined) return inner.generate(request)
           const { asked, found } = sought
-          if (found !== undefined) return Effect.succeed(entries.responseOf(found.stored, found.age))
+          if (found !== undefined) return Effect.succeed(entries.responseOf(found.stored, found.storedAt))
           return Effect.tap(inner.generate(request), (response) => this.keep(asked, entries.ofResponse(response)))
         }),
       stream: (request) =>
@@ -101,7 +101,7 @@ export class Semantic {
           Effect.map(this.sought(inner, request), (sought) => {
             if (sought === undefined) return inner.stream(request)
             const { asked, found } = sought
-            if (found !== undefined) return Stream.fromIterable(entries.partsOf(found.stored, found.age))
+            if (found !== undefined) return Stream.fromIterable(entries.partsOf(found.stored, found.storedAt))
             return this.recorded(inner.stream(request), asked)
           })
         )
