@@ -44,7 +44,8 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "SqlCacheStore",
     "RedisCacheStore",
     "SqlVectorIndex",
-    "RedisVectorIndex"
+    "RedisVectorIndex",
+    "ChromaVectorIndex"
   ],
   ["LocalLlm", "Resilient"],
   ["index", "Stores", "bin", "testing"]

@@ -108,18 +108,26 @@ const beforeSending =
 
 /** The URL a provider is configured with; plain HTTP would send the key in clear, so it is for loopback unless allowed. */
 export const checkBaseUrl = (owner: string, url: string, allowInsecure = false): URL => {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  if (parsed === undefined || (parsed.protocol !== "http:" && parsed.protocol !== "https:")) {
-    throw new RangeError(`${owner}: baseUrl must be an absolute http or https URL, got "${withoutUserInfo(url)}"`)
-  }
+  const parsed = checkUrl(`${owner}: baseUrl`, url, allowInsecure)
   if (parsed.username !== "" || parsed.password !== "") {
     throw new RangeError(`${owner}: baseUrl must not hold credentials, use apiKey`)
   }
+  return parsed
+}
+
+/** A URL that paths are added to. */
+export const checkUrl = (field: string, url: string, allowInsecure = false): URL => {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined
+  if (parsed === undefined || (parsed.protocol !== "http:" && parsed.protocol !== "https:")) {
+    throw new RangeError(`${field} must be an absolute http or https URL, got "${withoutUserInfo(url)}"`)
+  }
   if (parsed.search !== "" || parsed.hash !== "") {
-    throw new RangeError(`${owner}: baseUrl must have no query and no fragment: paths are added to it`)
+    throw new RangeError(`${field} must have no query and no fragment: paths are added to it`)
   }
   if (parsed.protocol === "http:" && !allowInsecure && !loopback.test(parsed.hostname)) {
-    throw new RangeError(`${owner}: baseUrl must be https unless it is loopback (or set allowInsecure), got "${url}"`)
+    throw new RangeError(
+      `${field} must be https unless it is loopback (or set allowInsecure), got "${withoutUserInfo(url)}"`
+    )
   }
   return parsed
 }
