@@ -293,7 +293,7 @@ describe("a file of SQLite", () => {
       const { prefix, run, sql } = yield* inMemory()
       yield* run("insert into vectors_migrations (migration_id, name) values (2, 'newer')")
       const failure = yield* unavailable(made(sql, { prefix }))
-      assert.propertyVal(failure, "description", "the table is of version 2, this knows 1: update it")
+      assert.propertyVal(failure, "description", "the tables are of version 2, this knows 1: update it")
     })
   )
 

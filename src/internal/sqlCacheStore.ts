@@ -11,10 +11,11 @@ import type { Entry, Partition, Service, Size } from "../CacheStore.ts"
 import * as Metrics from "../Metrics.ts"
 import { CacheSweeper } from "./cacheSweeper.ts"
 import { entryOf, isNewer, type Limits, mark, maxTextBytes, textOf } from "./cacheText.ts"
-import { StoreUnavailable } from "./reasons.ts"
+import type { StoreUnavailable } from "./reasons.ts"
 import { Commands } from "./sqlCommands.ts"
-import { migrate, type Statements, statementsOf, version } from "./sqlCacheTables.ts"
+import { schemaOf, type Statements, statementsOf } from "./sqlCacheTables.ts"
 import { idOf } from "./sqlRows.ts"
+import { dialectOf, start } from "./sqlStart.ts"
 
 export interface Settings extends Limits {
   readonly prefix: string
@@ -23,7 +24,7 @@ export interface Settings extends Limits {
   readonly commandTimeout: number
 }
 
-/** Milliseconds that making the table, tidying it and summing it up may take. */
+/** Milliseconds that tidying the table and summing it up may take. */
 const longTimeout = 30_000
 /** Rows deleted by one statement, and the statements after which tidying or clearing gives up. */
 const rows = 500
@@ -37,27 +38,11 @@ export const open = (client: SqlClient, settings: Settings): Effect.Effect<Store
     const sql = client.withoutTransforms()
     const name = yield* dialectOf(sql)
     const commands = new Commands(sql, name)
-    const found = yield* commands.run("start", longTimeout, migrate(sql, settings.prefix, name === "postgres"))
-    if (found > version)
-      return yield* unusable(name, `the table is of version ${found}, this knows ${version}: update it`)
+    yield* start(sql, commands, schemaOf(settings.prefix, name === "postgres"))
     const store = new Store(sql, commands, settings, yield* Effect.context())
     yield* Effect.addFinalizer(() => store.close)
     return store
   })
-
-const dialectOf = (sql: SqlClient): Effect.Effect<"sqlite" | "postgres", StoreUnavailable> => {
-  const unknown = (name: string) => () => unusable(name, "a store needs the dialect of Postgres or of SQLite")
-  return sql.onDialect({
-    sqlite: () => Effect.succeed("sqlite" as const),
-    pg: () => Effect.succeed("postgres" as const),
-    mysql: unknown("mysql"),
-    mssql: unknown("mssql"),
-    clickhouse: unknown("clickhouse")
-  })
-}
-
-const unusable = (store: string, description: string): Effect.Effect<never, StoreUnavailable> =>
-  Effect.fail(new StoreUnavailable({ store, operation: "start", description }))
 
 export class Store implements Service {
   readonly external = true

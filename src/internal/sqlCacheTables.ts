@@ -1,33 +1,13 @@
 /** The table of a cache in a database, how it comes to be, and the statements on it. Every parameter is a text. */
-import * as Effect from "effect/Effect"
-import * as Migrator from "effect/sql/Migrator"
-import * as SqlClient from "effect/sql/SqlClient"
-import { isSqlError, SqlError, UnknownError } from "effect/sql/SqlError"
 import { headBytes } from "./cacheText.ts"
+import type { Schema } from "./sqlStart.ts"
 
-/** The version of the table that this code writes and reads. */
-export const version = 1
-
-/** Several processes may do this at the same time. Answers the version that the table has then. */
-export const migrate = (sql: SqlClient.SqlClient, prefix: string, pg: boolean): Effect.Effect<number, SqlError> => {
-  const table = `${prefix}_cache_migrations`
-  const last = Effect.map(sql.unsafe<{ id: unknown }>(`select max(migration_id) as id from ${table}`), ([row]) =>
-    Number(row?.id)
-  )
-  const create = Effect.forEach(createOf(`${prefix}_cache`, pg), (statement) => sql.unsafe(statement), {
-    discard: true
-  })
-  const migrated = Migrator.make({})({ loader: Migrator.fromRecord({ "0001_cache": create }), table }).pipe(
-    Effect.provideService(SqlClient.SqlClient, sql),
-    Effect.mapError((error) => (isSqlError(error) ? error : isSqlError(error.cause) ? error.cause : failed(error)))
-  )
-  return Effect.flatMap(
-    Effect.orElseSucceed(last, () => 0),
-    (found) => (found >= version ? Effect.succeed(found) : Effect.andThen(migrated, last))
-  )
-}
-
-const failed = (cause: Migrator.MigrationError) => new SqlError({ reason: new UnknownError({ cause }) })
+export const schemaOf = (prefix: string, pg: boolean): Schema => ({
+  migrations: `${prefix}_cache_migrations`,
+  name: "0001_cache",
+  create: createOf(`${prefix}_cache`, pg),
+  version: 1
+})
 
 const createOf = (table: string, pg: boolean): ReadonlyArray<string> => {
   const bytes = pg ? `text collate "C"` : "text"

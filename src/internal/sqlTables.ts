@@ -1,8 +1,5 @@
 /** The tables of a SQL store, and how they come to be: by numbered steps, each of which is taken once. */
-import * as Effect from "effect/Effect"
-import * as Migrator from "effect/sql/Migrator"
-import * as SqlClient from "effect/sql/SqlClient"
-import { isSqlError, SqlError, UnknownError } from "effect/sql/SqlError"
+import type { Schema } from "./sqlStart.ts"
 
 export interface Tables {
   readonly accounts: string
@@ -25,37 +22,12 @@ export const tablesOf = (prefix: string): Tables => ({
   migrations: `${prefix}_migrations`
 })
 
-/** The version that this code writes and reads. */
-export const version = 1
-
-/**
- * Several processes may do this at the same time. Answers the version that the tables have then. Where they are there, to
- * read is all that is needed.
- */
-export const migrate = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<number, SqlError> => {
-  const last = Effect.map(
-    sql.unsafe<{ id: unknown }>(`select max(migration_id) as id from ${tables.migrations}`),
-    ([row]) => Number(row?.id)
-  )
-  const loader = Migrator.fromRecord({ "0001_tables": create(sql, tables) })
-  const migrated = Migrator.make({})({ loader, table: tables.migrations }).pipe(
-    Effect.provideService(SqlClient.SqlClient, sql),
-    Effect.mapError((error) => (isSqlError(error) ? error : isSqlError(error.cause) ? error.cause : failed(error)))
-  )
-  return Effect.flatMap(
-    Effect.orElseSucceed(last, () => 0),
-    (found) => (found >= version ? Effect.succeed(found) : Effect.andThen(migrated, last))
-  )
-}
-
-const failed = (cause: Migrator.MigrationError) => new SqlError({ reason: new UnknownError({ cause }) })
-
-const create = (sql: SqlClient.SqlClient, tables: Tables): Effect.Effect<void, SqlError> => {
-  const pg = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
-  const guards = pg ? guardsPg(tables) : guardsSqlite(tables)
-  const statements = [...create1(tables, pg), ...guards]
-  return Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
-}
+export const schemaOf = (tables: Tables, pg: boolean): Schema => ({
+  migrations: tables.migrations,
+  name: "0001_tables",
+  create: [...create1(tables, pg), ...(pg ? guardsPg(tables) : guardsSqlite(tables))],
+  version: 1
+})
 
 const create1 = (
   { accounts, charges, instances, leases, postings, sweeps }: Tables,

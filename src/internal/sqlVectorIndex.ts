@@ -10,10 +10,11 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as Metrics from "../Metrics.ts"
 import type { Match, NearestOptions, Service, Size, Tenant } from "../VectorIndex.ts"
 import { CacheSweeper } from "./cacheSweeper.ts"
-import { StoreUnavailable } from "./reasons.ts"
+import type { StoreUnavailable } from "./reasons.ts"
 import { Commands } from "./sqlCommands.ts"
 import { idOf } from "./sqlRows.ts"
-import { migrate, type Statements, statementsOf, version } from "./sqlVectorTables.ts"
+import { dialectOf, start } from "./sqlStart.ts"
+import { schemaOf, type Statements, statementsOf } from "./sqlVectorTables.ts"
 import {
   accepted,
   Best,
@@ -38,7 +39,7 @@ export interface Settings {
   readonly maxBytes: number
 }
 
-/** Milliseconds that making the table, tidying it and summing it up may take. */
+/** Milliseconds that tidying the table and summing it up may take. */
 const longTimeout = 30_000
 /** Rows deleted by one statement, and the statements after which tidying or clearing gives up. */
 const rows = 500
@@ -55,27 +56,11 @@ export const open = (client: SqlClient, settings: Settings): Effect.Effect<Index
     const sql = client.withoutTransforms()
     const name = yield* dialectOf(sql)
     const commands = new Commands(sql, name)
-    const found = yield* commands.run("start", longTimeout, migrate(sql, settings.prefix, name === "postgres"))
-    if (found > version)
-      return yield* unusable(name, `the table is of version ${found}, this knows ${version}: update it`)
+    yield* start(sql, commands, schemaOf(settings.prefix, name === "postgres"))
     const index = new Index(sql, commands, settings, yield* Effect.context())
     yield* Effect.addFinalizer(() => index.close)
     return index
   })
-
-const dialectOf = (sql: SqlClient): Effect.Effect<"sqlite" | "postgres", StoreUnavailable> => {
-  const unknown = (name: string) => () => unusable(name, "an index needs the dialect of Postgres or of SQLite")
-  return sql.onDialect({
-    sqlite: () => Effect.succeed("sqlite" as const),
-    pg: () => Effect.succeed("postgres" as const),
-    mysql: unknown("mysql"),
-    mssql: unknown("mssql"),
-    clickhouse: unknown("clickhouse")
-  })
-}
-
-const unusable = (store: string, description: string): Effect.Effect<never, StoreUnavailable> =>
-  Effect.fail(new StoreUnavailable({ store, operation: "start", description }))
 
 export class Index implements Service {
   readonly external = true
