@@ -19,7 +19,9 @@ const Model = Resilient.layer({
 const ask = (tenant: string) =>
   LlmProvider.generateText({ prompt: "What is ballast good for?", maxOutputTokens: 50 }).pipe(
     Effect.as("answered"),
-    Effect.catchReason("LlmError", "BudgetExceeded", (reason) => Effect.succeed(reason.message)),
+    Effect.catchReason("LlmError", "BudgetExceeded", (reason) =>
+      Effect.succeed(`refused, ${reason.window} budget of the ${reason.budget}`)
+    ),
     Caller.provide({ tenant })
   )
 

@@ -16,6 +16,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as CacheStore from "./CacheStore.ts"
 import { cacheable } from "./internal/cacheable.ts"
@@ -86,8 +87,8 @@ export class SemanticCache extends Context.Service<SemanticCache, Service>()("ba
 
 type Needs = CacheStore.CacheStore | VectorIndex | EmbeddingModel.EmbeddingModel
 
-/** Options that can never work throw `RangeError`. */
-export const make = (options: Options = {}): Effect.Effect<Service, never, Needs> => {
+/** Options that can never work throw `RangeError`. What is still being measured ends with the scope. */
+export const make = (options: Options = {}): Effect.Effect<Service, never, Needs | Scope.Scope> => {
   const settings = settingsOf(options)
   const partitionOf = partitionsOf(options.isolation ?? "tenant", requestKey.make({ secret: settings.secret }))
   return Effect.gen(function* () {
@@ -97,6 +98,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Needs
     const keeper = new CacheKeeper(store, { staleIfError: 0, staleWhileRevalidate: 0 }, context)
     const model = yield* EmbeddingModel.EmbeddingModel
     const semantic = new Semantic({ settings, index, keeper, model, partitionOf, context })
+    yield* Effect.addFinalizer(() => semantic.close)
     return {
       wrap: (inner) => semantic.wrap(inner),
       clear: (only) =>

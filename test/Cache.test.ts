@@ -360,6 +360,31 @@ describe("equal calls at the same time", () => {
     })
   )
 
+  it.effect("end when their time is over, though nothing inside ends them", () =>
+    Effect.gen(function* () {
+      const deaf = TestProvider.paced("late", { firstPart: "1 day" })
+      for (const method of methods) {
+        const { inner, provider } = yield* cached({ total: "30 seconds", onAbandon: "drain" }, [deaf, "again"])
+        const waiting = yield* fork(Effect.flip(ask(provider, method, request)))
+        yield* TestClock.adjust("31 seconds")
+        assert.deepInclude((yield* Fiber.join(waiting)).reason, { _tag: "TimedOut", phase: "total" })
+        assert.strictEqual(inner.calls[0]?.outcome, "interrupted")
+        assert.strictEqual(yield* textOf(provider), "again")
+      }
+    })
+  )
+
+  it.effect("that are too long go on to their end when their reader leaves and they are drained", () =>
+    Effect.gen(function* () {
+      const words = Array.from({ length: 2000 }, (_, i) => `w${i} `).join("")
+      const { inner, provider } = yield* cached({ maxEntryBytes: 1000, onAbandon: "drain" }, [words])
+      yield* Stream.runDrain(Stream.take(provider.stream(request), 100))
+      const ended = Effect.map(TestClock.adjust(1), () => inner.calls[0]?.outcome !== "running")
+      yield* Effect.repeat(ended, { until: (ended) => ended, times: 500 })
+      assert.strictEqual(inner.calls[0]?.outcome, "success")
+    })
+  )
+
   it.effect("end with their cache", () =>
     Effect.gen(function* () {
       const inner = TestProvider.make({ steps: [slow] })

@@ -18,6 +18,7 @@ import { isVisible, type LlmPart, type LlmResponse } from "../LlmResponse.ts"
 import * as entries from "./cacheEntry.ts"
 import type { CacheKeeper, Found } from "./cacheKeeper.ts"
 import { answeredBy, Flight } from "./flight.ts"
+import { bounded, isPersonal } from "./sharedCall.ts"
 
 export interface Settings {
   /** Milliseconds. */
@@ -49,15 +50,16 @@ export type KeyOf = (
   request: LlmRequest,
   provider: Provider,
   caller: Caller.Identity
-) => { readonly key: string; readonly partition: string | undefined } | undefined
+) => Pick<Asked, "key" | "partition"> | undefined
 
 type Method = "generate" | "stream"
 
 /** Somebody who waits for a call. */
 interface Seat {
   readonly flight: Flight
-  /** Whether the call was begun for him. */
+  /** Whether the call was begun for him, and whether he wants all of it at once. */
   readonly leads: boolean
+  readonly collects: boolean
 }
 
 export class Caching {
@@ -160,21 +162,22 @@ export class Caching {
   /** In the call that is on its way, or in a new one; whoever sits must leave. */
   private seat(caller: Fiber.Fiber<unknown, unknown>, asked: Asked, method: Method): Seat {
     const known = asked.refreshes ? undefined : this.flights.get(asked.key)
-    if (known === undefined) return { flight: this.start(caller, asked, method), leads: true }
-    known.enter()
+    const collects = method === "generate"
+    if (known === undefined) return { flight: this.start(caller, asked, method), leads: true, collects }
+    known.enter(collects)
     // one that has ended is only waiting to be stored
     this.keeper.count(known.exit === undefined ? "shared" : "hit")
-    return { flight: known, leads: false }
+    return { flight: known, leads: false, collects }
   }
 
-  private leave({ flight, leads }: Seat, { caller, provider }: Asked): Effect.Effect<void> {
+  private leave({ collects, flight, leads }: Seat, { caller, provider }: Asked): Effect.Effect<void> {
     if (!leads && flight.exit !== undefined && Exit.isSuccess(flight.exit))
       this.keeper.saved(
         flight.whole?.parts ?? flight.recorded,
         flight.whole ?? answeredBy(flight.recorded, provider),
         caller
       )
-    return this.settings.drains && flight.exit === undefined ? Effect.sync(() => flight.waiters--) : flight.leave()
+    return flight.leave(collects, this.settings.drains)
   }
 
   /** From a store that answers at once. What is stale is given, and asked for anew behind it. */
@@ -196,7 +199,7 @@ export class Caching {
   /** With the first caller's context, who pays, and has a seat; the call has a deadline and a ledger of its own. */
   private start(caller: Fiber.Fiber<unknown, unknown>, asked: Asked, method: Method): Flight {
     const flight = new Flight(this.settings.maxEntryBytes)
-    flight.enter()
+    flight.enter(method === "generate")
     this.flights.set(asked.key, flight)
     this.running.add(flight)
     const now = caller.getRef(Clock.Clock).currentTimeMillisUnsafe()
@@ -208,7 +211,7 @@ export class Caching {
     )
     const call = (stale: Found | undefined) => this.call(flight, asked, method, stale)
     const sought = asked.refreshes ? call(undefined) : this.sought(flight, asked, call)
-    flight.start(context, sought, () => {
+    flight.start(context, bounded(asked.provider, now, this.settings.total, sought), () => {
       this.running.delete(flight)
       if (this.flights.get(asked.key) === flight) this.flights.delete(asked.key)
     })
@@ -282,10 +285,3 @@ export class Caching {
     return Effect.flatMap(Random.next, (random) => this.keeper.keep(asked, stored, most * (1 - random / 10), bytes))
   }
 }
-
-/** Refusals that only concern the one who called: who waited beside him asks again. */
-const isPersonal = ({ reason }: LlmError): boolean =>
-  reason._tag === "BudgetExceeded" ||
-  reason._tag === "RateLimitExceeded" ||
-  reason._tag === "InputRejected" ||
-  (reason._tag === "TimedOut" && reason.phase === "total")

@@ -79,14 +79,18 @@ export class Flight {
     this.wake()
   }
 
-  /** One that waits: it must leave. */
-  enter(): void {
+  /** One that waits, for all of it at once or part by part: it must leave. */
+  enter(collects: boolean): void {
     this.waiters++
+    if (collects) this.collecting++
   }
 
-  /** The last one who leaves ends what still runs, and waits until it is over. */
-  leave(): Effect.Effect<void> {
-    if (--this.waiters > 0 || this.exit !== undefined || this.fiber === undefined) return Effect.void
+  /** The last one who leaves ends what still runs, and waits until it is over; if it `drains`, nobody does. */
+  leave(collects: boolean, drains: boolean): Effect.Effect<void> {
+    this.waiters--
+    if (collects) this.collecting--
+    this.wake()
+    if (drains || this.waiters > 0 || this.exit !== undefined || this.fiber === undefined) return Effect.void
     return Fiber.interrupt(this.fiber)
   }
 
@@ -97,7 +101,6 @@ export class Flight {
 
   /** The whole answer, when there is one. */
   answer(provider: { readonly provider: string; readonly model: string }): Effect.Effect<LlmResponse, LlmError> {
-    this.collecting++
     return Effect.flatMap(this.ended, (exit) => {
       if (Exit.isFailure(exit)) return Exit.failCause(exit.cause)
       return Exit.succeed(
@@ -168,7 +171,7 @@ export interface Reader {
 }
 
 /** Roughly what a part takes as JSON. */
-const weigh = (part: LlmPart | Response.PartEncoded): number => {
+export const weigh = (part: LlmPart | Response.PartEncoded): number => {
   if ("delta" in part) return part.delta.length + 48
   if (part.type === "text" || part.type === "reasoning") return part.text.length + 48
   return JSON.stringify(part)?.length ?? 0

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
@@ -17,7 +18,7 @@ import type { Match, Service as VectorIndex, VectorRefused } from "../VectorInde
 import * as entries from "./cacheEntry.ts"
 import type { CacheKeeper, Found } from "./cacheKeeper.ts"
 import { type Compared, comparedText } from "./comparedText.ts"
-import { answeredBy } from "./flight.ts"
+import { answeredBy, weigh } from "./flight.ts"
 import * as gate from "./meaningGate.ts"
 
 export interface Settings {
@@ -65,6 +66,13 @@ interface Asked extends Compared {
   readonly vector: ReadonlyArray<number>
 }
 
+/** Longer answers are not kept, in characters of JSON. */
+const maxBytes = 2 ** 20
+
+/** Most hits that are measured at the same time, and how long one may take. */
+const maxChecks = 16
+const checkWithin = Duration.minutes(1)
+
 /** Most neighbours whose gate is asked. */
 const neighbours = 8
 
@@ -80,10 +88,16 @@ export class Semantic {
     stored: 0
   }
   private readonly parts: Parts
+  private readonly checks = new Set<Fiber.Fiber<unknown>>()
   private readonly metrics = new Map(results.map((result) => [result, Metrics.semanticCacheRequests(result)]))
 
   constructor(parts: Parts) {
     this.parts = parts
+  }
+
+  /** Ends what is still being measured. */
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => Fiber.interruptAll([...this.checks]))
   }
 
   wrap(inner: Provider): Provider {
@@ -196,15 +210,25 @@ export class Semantic {
       Metrics.semanticCacheSampled(isFalse ? "false" : "true").updateUnsafe(1, this.parts.context)
     })
     return Effect.withFiber((fiber) => {
-      Effect.runForkWith(fiber.context)(Effect.ignore(compared))
+      if (this.checks.size >= maxChecks) return Effect.void
+      const check = Effect.runForkWith(fiber.context)(Effect.ignore(Effect.timeoutOption(compared, checkWithin)))
+      this.checks.add(check)
+      check.addObserver(() => this.checks.delete(check))
       return Effect.void
     })
   }
 
   private recorded(stream: Stream.Stream<LlmPart, LlmError>, asked: Asked): Stream.Stream<LlmPart, LlmError> {
     const parts: Array<LlmPart> = []
-    const noted = Stream.tap(stream, (part) => Effect.sync(() => void parts.push(part)))
+    let bytes = 0
+    const noted = Stream.tap(stream, (part) =>
+      Effect.sync(() => {
+        bytes += weigh(part)
+        if (bytes <= maxBytes) parts.push(part)
+      })
+    )
     const kept = Effect.suspend(() => {
+      if (bytes > maxBytes) return Effect.void
       const by = answeredBy(parts, asked.provider)
       return this.keep(asked, entries.ofResponse(new LlmResponse({ ...by, parts: collectParts(parts) })))
     })
