@@ -78,7 +78,7 @@ export interface Stats {
 }
 
 export interface Memoize<A, I> {
-  /** Names the value; what it depends on must be in it. Tenants do not share values unless the cache is `"shared"`. */
+  /** Names the value, of one schema; what it depends on must be in it. Tenants do not share values unless the cache is `"shared"`. */
   readonly key: string
   /** How it is kept: what cannot be decoded any more is made anew. */
   readonly schema: Schema.Codec<A, I>

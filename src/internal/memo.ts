@@ -45,7 +45,7 @@ export class Memo {
         const joined = known ?? this.start(name, caller.context as Context.Context<R>, this.sought(of, self))
         if (known !== undefined) this.keeper.count("shared")
         joined.waiters++
-        // under one name there are only values of one kind: whoever gives two kinds the same name is told by their schemas
+        // one name stands for values of one schema, as `Memoize.key` says
         const value = restore(Fiber.join(joined.fiber)) as Effect.Effect<A, E>
         return Effect.onExit(value, () => this.leave(joined))
       })
