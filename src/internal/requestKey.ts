@@ -9,6 +9,7 @@ import { Buffer } from "node:buffer"
 import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto"
 import { toUSVString } from "node:util"
 import type { LlmRequest } from "../LlmRequest.ts"
+import { RecentDigests } from "./recentDigests.ts"
 import * as write from "./requestFields.ts"
 
 export interface Options {
@@ -35,9 +36,10 @@ const version = 1
 export const make = ({ secret }: Options): ((request: LlmRequest, scope: Scope) => string | undefined) => {
   if (secret === "") throw new RangeError("Cache: keySecret must not be empty")
   const key = secret === undefined ? undefined : createSecretKey(secret, "utf8")
+  const recent = new RecentDigests((text) => digest(text, key))
   return (request, scope) => {
     try {
-      return digest(described(request, scope), key)
+      return recent.of(described(request, scope))
     } catch (cause) {
       if (cause === write.unencodable) return undefined
       throw cause
