@@ -28,6 +28,7 @@ import { cacheable } from "./internal/cacheable.ts"
 import { CacheKeeper, type Saved } from "./internal/cacheKeeper.ts"
 import { Caching, type KeyOf, type Settings } from "./internal/caching.ts"
 import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Isolation, partitionOf, scopeOf } from "./internal/isolation.ts"
 import { Memo } from "./internal/memo.ts"
 import { finiteMillis, integer, millis, positiveMillis } from "./internal/options.ts"
 import * as requestKey from "./internal/requestKey.ts"
@@ -135,8 +136,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Cache
           )
         ),
       invalidate: (request) => asking(request, undefined, ({ key, partition }) => store.delete(key, partition)),
-      clear: (only) =>
-        Effect.suspend(() => store.clear(only && { partition: partitionOf("tenant", { tenant: only.tenant }) })),
+      clear: (only) => Effect.suspend(() => store.clear(only && { partition: partitionOf("tenant", only.tenant) })),
       stats: Effect.map(keeper.asking(store.size), (size) => {
         const { bypass: bypassed, errors, hit: hits, miss: misses, shared, stale, stored } = keeper.counts
         return { hits, stale, shared, misses, bypassed, stored, errors, entries: size?.entries, bytes: size?.bytes }
@@ -145,7 +145,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Cache
         const kept = timeToLive === undefined ? undefined : finiteMillis("Cache.memoize: timeToLive", timeToLive)
         return <E, R>(self: Effect.Effect<A, E, R>) =>
           Effect.flatMap(Caller.Caller, (caller) => {
-            const partition = partitionOf(isolation, caller)
+            const partition = partitionOf(isolation, caller.tenant)
             const name = JSON.stringify(["memo", key, isolation === "user" ? (caller.user ?? null) : null])
             return memo.run({ key: name, partition, schema, timeToLive: kept }, self)
           })
@@ -238,22 +238,16 @@ export const controlStream =
   <A, E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<A, E, R> =>
     Stream.updateService(self, CacheControl, (outer) => ({ ...outer, ...control }))
 
-type Isolation = NonNullable<Options["isolation"]>
-
-const fingerprint = "1"
+/** Of the form in which answers are stored. */
+const form = "1"
 
 const keysOf = (isolation: Isolation, key: ReturnType<typeof requestKey.make>): KeyOf => {
-  return (request, { endpoint }, caller) => {
+  return (request, provider, caller) => {
     if (!cacheable(request)) return undefined
-    const parts = isolation === "tenant" ? [caller.tenant] : isolation === "user" ? [caller.tenant, caller.user] : []
-    const found = key(request, { endpoint, isolation: [isolation, ...parts], fingerprint })
-    return found === undefined ? undefined : { key: found, partition: partitionOf(isolation, caller) }
+    const found = key(request, scopeOf(form, isolation, provider, caller))
+    return found === undefined ? undefined : { key: found, partition: partitionOf(isolation, caller.tenant) }
   }
 }
-
-/** Whose answers are cleared together; no tenant is called as all of them are. */
-const partitionOf = (isolation: Isolation, { tenant }: Caller.Identity): string | undefined =>
-  isolation === "shared" ? "shared" : tenant === undefined ? undefined : `tenant:${tenant}`
 
 const settingsOf = (options: Options): Settings => ({
   timeToLive: finiteMillis("Cache.make: timeToLive", options.timeToLive ?? "1 hour"),

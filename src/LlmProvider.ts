@@ -31,6 +31,11 @@ export interface Service {
   readonly contextWindow?: number | undefined
   /** Whether a prompt that ends with a piece of the answer is continued from there (a prefill). */
   readonly continuesAnswers?: boolean | undefined
+  /**
+   * The guards that its answers have passed, so that a cache outside of them never gives out what passed others. `"caller"`:
+   * what they say depends on tenant and user, whose answers are kept apart.
+   */
+  readonly guards?: { readonly fingerprint: string; readonly scope: "all" | "caller" } | undefined
   /** How this provider wants a schema for structured output to be written, and how its answers are decoded. */
   readonly codecTransformer?: LanguageModel.CodecTransformer | undefined
   readonly generate: (request: LlmRequest.LlmRequest) => Effect.Effect<LlmResponse, LlmError>

@@ -8,7 +8,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import type * as AiError from "effect/ai/AiError"
-import type * as Prompt from "effect/ai/Prompt"
+import * as Prompt from "effect/ai/Prompt"
 import * as check from "./internal/requestRules.ts"
 
 export interface LlmRequest {
@@ -78,6 +78,19 @@ const fromInput = (input: Input): Result.Result<LlmRequest, AiError.InvalidReque
 
 /** Like `make`, for requests written in code: throws the `InvalidRequestError`. */
 export const makeUnsafe = (input: Input): LlmRequest => Result.getOrThrow(fromInput(input))
+
+/**
+ * A retrieved document for a user message: it comes in a `<document>` element, which its own text cannot close, and is marked,
+ * so that guards know it from what the user wrote. Text that is put into a system message instead is not looked at by them.
+ */
+export const document = (text: string, about: { readonly title?: string | undefined } = {}): Prompt.TextPart => {
+  const title = about.title === undefined ? "" : ` title="${about.title.replaceAll(/[<>&"\r\n]/g, " ")}"`
+  const body = text.replaceAll(/<(?=\/?document\b)/gi, "&lt;")
+  return Prompt.textPart({
+    text: `<document${title}>\n${body}\n</document>`,
+    options: { ballast: { document: true } }
+  })
+}
 
 /** The options meant for one provider; none is an empty record. */
 export const providerOptions = (

@@ -119,3 +119,22 @@ export const semanticCacheSampled = (agrees: string) =>
     incremental: true,
     attributes: { agrees }
   })
+
+const guardrails = new Map<string, Metric.Counter<number>>()
+
+const guardrailOf = (name: string, description: string) => (guard: string, action: string) => {
+  const known = guardrails.get(`${name}:${action}:${guard}`)
+  if (known !== undefined) return known
+  const made = Metric.counter(name, { description, incremental: true, attributes: { guard, action } })
+  guardrails.set(`${name}:${action}:${guard}`, made)
+  return made
+}
+
+/** What guards did: flag, redact, truncate, repair, block, or error where a check failed. */
+export const guardrail = guardrailOf("llm_guardrail_total", "Findings of guards, by what was done about them")
+
+/** What guards in shadow mode would have done. */
+export const guardrailShadow = guardrailOf(
+  "llm_guardrail_shadow_total",
+  "Findings of guards in shadow mode, by what would have been done about them"
+)

@@ -19,6 +19,7 @@ import type { CircuitBreakerStore } from "./CircuitBreakerStore.ts"
 import * as Degrade from "./Degrade.ts"
 import * as Fallback from "./Fallback.ts"
 import * as Gate from "./Gate.ts"
+import * as Guardrails from "./Guardrails.ts"
 import * as Hedge from "./Hedge.ts"
 import { config, configError, type Configurable } from "./internal/configurable.ts"
 import { CacheKeeper } from "./internal/cacheKeeper.ts"
@@ -38,10 +39,14 @@ export interface Slots {
   readonly timeouts?: Timeouts.Options | undefined
   /** What answers when no provider does. */
   readonly degrade?: Degrade.Options | undefined
+  /** Looks at requests before they are answered from a cache or sent. `{}` for the defaults of `Guardrails`. */
+  readonly inputGuard?: Guardrails.InputOptions | undefined
   /** Gives answers again that were given before. */
   readonly cache?: Cache.Options | undefined
   /** Gives answers again that were given to a text of the same meaning: a guess, measure it in `mode: "shadow"` before. */
   readonly semanticCache?: SemanticCache.Options | undefined
+  /** Looks at answers before they are kept or given out, streams too. `{}` for the defaults of `Guardrails`. */
+  readonly outputGuard?: Guardrails.OutputOptions | undefined
   /** How the call moves along the providers, and what becomes of a stream that breaks. */
   readonly fallback?: Fallback.Options | undefined
   /** Starts the next provider when one is slow. Needs two providers; list one twice to hedge it with itself. */
@@ -100,8 +105,10 @@ type ServicesOf<O extends Pick<Options, "providers">> = Layer.Services<O["provid
 export const order = [
   "deadline",
   "degrade",
+  "inputGuard",
   "cache",
   "semanticCache",
+  "outputGuard",
   "fallback",
   "retry",
   "gates",
@@ -257,6 +264,8 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
   const wraps: Record<Exclude<Name, "fallback" | "retry" | "cache" | "semanticCache">, Wrap> = {
     deadline: Timeouts.deadline(timeouts, retry?.maxAttempts),
     degrade: slots.degrade === undefined ? unchanged : Degrade.make(slots.degrade),
+    inputGuard: slots.inputGuard === undefined ? unchanged : Guardrails.makeInput(slots.inputGuard),
+    outputGuard: slots.outputGuard === undefined ? unchanged : Guardrails.makeOutput(slots.outputGuard),
     gates: unchanged,
     timeouts: Timeouts.make(timeouts)
   }

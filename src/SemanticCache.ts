@@ -22,6 +22,7 @@ import * as CacheStore from "./CacheStore.ts"
 import { cacheable } from "./internal/cacheable.ts"
 import { CacheKeeper, type Saved } from "./internal/cacheKeeper.ts"
 import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Isolation, partitionOf, scopeOf } from "./internal/isolation.ts"
 import { between, finiteMillis, integer } from "./internal/options.ts"
 import * as requestKey from "./internal/requestKey.ts"
 import { type PartitionOf, Semantic, type Settings } from "./internal/semantic.ts"
@@ -90,20 +91,20 @@ type Needs = CacheStore.CacheStore | VectorIndex | EmbeddingModel.EmbeddingModel
 /** Options that can never work throw `RangeError`. What is still being measured ends with the scope. */
 export const make = (options: Options = {}): Effect.Effect<Service, never, Needs | Scope.Scope> => {
   const settings = settingsOf(options)
-  const partitionOf = partitionsOf(options.isolation ?? "tenant", requestKey.make({ secret: settings.secret }))
+  const named = partitionsOf(options.isolation ?? "tenant", requestKey.make({ secret: settings.secret }))
   return Effect.gen(function* () {
     const store = yield* CacheStore.CacheStore
     const index = yield* VectorIndex
     const context = yield* Effect.context()
     const keeper = new CacheKeeper(store, { staleIfError: 0, staleWhileRevalidate: 0 }, context)
     const model = yield* EmbeddingModel.EmbeddingModel
-    const semantic = new Semantic({ settings, index, keeper, model, partitionOf, context })
+    const semantic = new Semantic({ settings, index, keeper, model, partitionOf: named, context })
     yield* Effect.addFinalizer(() => semantic.close)
     return {
       wrap: (inner) => semantic.wrap(inner),
       clear: (only) =>
         Effect.suspend(() => {
-          const tenant = only && tenantOf(options.isolation ?? "tenant", only.tenant)
+          const tenant = only && partitionOf(options.isolation ?? "tenant", only.tenant)
           const vectors = index.clear(only && { tenant })
           return Effect.andThen(vectors, store.clear(only && { partition: tenant }))
         }),
@@ -155,20 +156,13 @@ export const withSemanticCache = (options?: Options) => {
     ).pipe(Layer.provideMerge(layer))
 }
 
-type Isolation = NonNullable<Options["isolation"]>
-
 const partitionsOf = (isolation: Isolation, key: ReturnType<typeof requestKey.make>): PartitionOf => {
-  return (rest, { endpoint }, { tenant, user }) => {
+  return (rest, provider, caller) => {
     if (!cacheable(rest)) return undefined
-    const parts = isolation === "tenant" ? [tenant] : isolation === "user" ? [tenant, user] : []
-    const partition = key(rest, { endpoint, isolation: [isolation, ...parts], fingerprint: "semantic-1" })
-    return partition === undefined ? undefined : { partition, tenant: tenantOf(isolation, tenant) }
+    const partition = key(rest, scopeOf("semantic-1", isolation, provider, caller))
+    return partition === undefined ? undefined : { partition, tenant: partitionOf(isolation, caller.tenant) }
   }
 }
-
-/** Whose answers are cleared together; no tenant is called as all of them are. */
-const tenantOf = (isolation: Isolation, tenant: string | undefined): string | undefined =>
-  isolation === "shared" ? "shared" : tenant === undefined ? undefined : `tenant:${tenant}`
 
 const settingsOf = (options: Options): Settings => ({
   threshold: between("SemanticCache.make: threshold", options.threshold ?? 0.95, 0, 1),

@@ -20,7 +20,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "VectorIndex",
     "Metrics"
   ],
-  ["LlmProvider", "Tokens"],
+  ["LlmProvider", "Tokens", "Guard"],
   ["Gate", "Pricing"],
   [
     "Retry",
@@ -32,7 +32,8 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "CircuitBreaker",
     "Budget",
     "Cache",
-    "SemanticCache"
+    "SemanticCache",
+    "Guardrails"
   ],
   [
     "OpenAi",

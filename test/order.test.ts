@@ -3,13 +3,14 @@
  * out, and must be noticed by the one statement about that pair and by no other.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
+import { Effect, Exit, Fiber, Stream } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Cache from "effect-ballast/Cache"
 import * as CacheStore from "effect-ballast/CacheStore"
 import * as Deadline from "effect-ballast/Deadline"
 import type * as Gate from "effect-ballast/Gate"
+import * as Guard from "effect-ballast/Guard"
 import type * as LlmError from "effect-ballast/LlmError"
 import type { Service } from "effect-ballast/LlmProvider"
 import { makeUnsafe } from "effect-ballast/LlmRequest"
@@ -105,15 +106,24 @@ const statements: ReadonlyArray<Statement> = [
       })
   },
   {
-    pair: ["degrade", "cache"],
-    says: "what stands in for an answer is never kept",
+    pair: ["degrade", "inputGuard"],
+    says: "a guard that takes all of the call's time leaves a lesser answer",
     holds: (order) =>
-      cached(
-        { degrade: { static: "sorry" } },
-        [TestProvider.make({ steps: [internal, "an answer"] })],
-        order,
-        ([, second]) => second === "an answer"
-      )
+      Effect.gen(function* () {
+        const guards = [Guard.make({ name: "slow", version: "1", timeout: "2 hours", input: () => Effect.never })]
+        const slots = { timeouts: { total: "1 second" }, degrade: { static: "sorry" }, inputGuard: { guards } } as const
+        return outcomeOf(yield* run(stack(slots, [TestProvider.make()], order).generate(request))) === "sorry"
+      })
+  },
+  {
+    pair: ["inputGuard", "cache"],
+    says: "what a guard rejects is not answered from the cache either",
+    holds: (order) => {
+      let calls = 0
+      const input = () => (calls++ === 0 ? Guard.pass : Guard.block("not again"))
+      const guards = [Guard.make({ name: "once", version: "1", input })]
+      return cached({ inputGuard: { guards } }, [TestProvider.make()], order, ([, second]) => second === "failed")
+    }
   },
   {
     pair: ["cache", "semanticCache"],
@@ -124,15 +134,39 @@ const statements: ReadonlyArray<Statement> = [
     }
   },
   {
-    pair: ["semanticCache", "fallback"],
-    says: "an answer to a text of the same meaning is looked for once, before any provider is asked",
+    pair: ["semanticCache", "outputGuard"],
+    says: "only what has passed the guards is kept for another time",
     holds: (order) => {
-      const { compared, semanticCache } = comparing()
-      const first = TestProvider.make({ steps: [internal] })
-      const second = TestProvider.make({ provider: "second", steps: ["an answer"] })
-      const provider = Resilient.make({}, 2, order)([first, second], [], { semanticCache })
-      return Effect.map(Effect.exit(provider.generate(request)), () => compared() === 1)
+      let seen = ""
+      const semanticCache = (inner: Service): Service => ({
+        ...inner,
+        generate: (request) => Effect.tap(inner.generate(request), ({ text }) => Effect.sync(() => (seen = text)))
+      })
+      const slots = { outputGuard: { guards: [Guard.sensitive()] } }
+      const provider = Resilient.make(slots, 1, order)([TestProvider.make({ steps: ["ask jane@example.com"] })], [], {
+        semanticCache
+      })
+      return Effect.map(Effect.orDie(provider.generate(request)), () => seen === "ask [REDACTED:email]")
     }
+  },
+  {
+    pair: ["outputGuard", "fallback"],
+    says: "what one provider begins to give away and another one ends is noticed",
+    holds: (order) =>
+      Effect.gen(function* () {
+        const begun = TestProvider.make({
+          steps: [TestProvider.broken(TestProvider.paced("ask jane@exa"), 3, internal)]
+        })
+        const goingOn = {
+          ...TestProvider.make({ provider: "second", steps: ["mple.com now"] }),
+          continuesAnswers: true
+        }
+        const slots = { outputGuard: { guards: [Guard.sensitive()] }, fallback: { onBreak: "resume" } } as const
+        const stream = Resilient.make(slots, 2, order)([begun, goingOn]).stream(request)
+        const parts = yield* Effect.orDie(Stream.runCollect(stream))
+        const text = parts.map((part) => (part.type === "text-delta" ? part.delta : "")).join("")
+        return text === "ask [REDACTED:email] now"
+      })
   },
   {
     pair: ["fallback", "retry"],
@@ -168,6 +202,14 @@ const statements: ReadonlyArray<Statement> = [
       })
   }
 ]
+
+it.effect("what stands in for an answer is never kept", () =>
+  Effect.gen(function* () {
+    const providers = [TestProvider.make({ steps: [internal, "an answer"] })] as const
+    const isKept = ([, second]: ReadonlyArray<string>) => second === "sorry"
+    assert.isFalse(yield* cached({ degrade: { static: "sorry" } }, providers, Resilient.order, isKept))
+  })
+)
 
 const swapped = (i: number): Order => {
   const names = [...Resilient.order]

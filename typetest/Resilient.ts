@@ -123,3 +123,11 @@ expectTypeOf(
 
 // @ts-expect-error: a misspelled slot
 Resilient.embeddings({ model: vectors, provider: "p", name: "n", retries: {} })
+
+// guards need nothing and provide nothing; any part of their options may be a Config
+expectTypeOf(Resilient.layer({ providers: [second], inputGuard: {}, outputGuard: {} })).toEqualTypeOf<
+  Layer.Layer<LlmProvider.LlmProvider, never, "second-service">
+>()
+
+// @ts-expect-error: a misspelled option of a guard's slot
+Resilient.layer({ providers: [second], inputGuard: { guard: [] } })

@@ -1,5 +1,7 @@
 /** Makes a provider's message fit to be seen: no key, nothing of the prompt, no more than 500 characters. */
 import type { LlmRequest } from "../LlmRequest.ts"
+import { detectors } from "./detectors.ts"
+import { compile, redact } from "./redactor.ts"
 
 const maxLength = 500
 /** From this length on, a passage that the prompt has too is taken for an echo of it. */
@@ -14,11 +16,14 @@ export const describe = (
   const known = secrets
     .filter((secret) => secret !== "")
     .reduce((text, secret) => text.replaceAll(secret, mask), message)
-  const text = withoutEcho(known.slice(0, 4 * maxLength).replace(keyShaped, mask), request)
+  const text = redact(sensitive, withoutEcho(known.slice(0, 4 * maxLength).replace(keyShaped, mask), request))
   return text.length > maxLength ? `${text.slice(0, maxLength - 1)}…` : text
 }
 
 const mask = "<redacted>"
+
+const { phone: _, ...kinds } = detectors
+const sensitive = compile(Object.values(kinds).map((detector) => ({ detector, action: "redact" })))
 
 /** Keys as the main providers write them, whole or with the middle starred out, and bearer tokens. */
 const keyShaped = /\b(?:sk|pk|rk|gsk|xai|key|AIza|ghp|hf|eyJ)[-_A-Za-z0-9]*[-_*.A-Za-z0-9]{8,}|\bBearer\s+\S+/g

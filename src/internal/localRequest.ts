@@ -92,6 +92,13 @@ const EmbeddingsRequest = Schema.Struct({
 
 export type EmbeddingsRequest = typeof EmbeddingsRequest.Type
 
+const ModerationsRequest = Schema.Struct({
+  model: optional(Schema.NonEmptyString),
+  input: Schema.Union([Schema.NonEmptyString, Schema.NonEmptyArray(Schema.NonEmptyString)])
+})
+
+export type ModerationsRequest = typeof ModerationsRequest.Type
+
 /** The `error` object of an answer that is a refusal. */
 export interface ApiError {
   readonly message: string
@@ -149,6 +156,9 @@ export const embeddingsRequest = (body: unknown): Result.Result<EmbeddingsReques
     ({ input }) => typeof input === "string" || input.length <= 2_048,
     () => refusal(400, "Invalid 'input': it must have at most 2048 entries.", "invalid_value", "input")
   )
+
+export const moderationsRequest = (body: unknown): Result.Result<ModerationsRequest, Refusal> =>
+  decode(ModerationsRequest)(body)
 
 export const chatRequest = (body: unknown): Result.Result<ChatRequest, Refusal> =>
   Result.flatMap(decode(ChatRequest)(body), (request) => {

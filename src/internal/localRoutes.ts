@@ -3,7 +3,15 @@ import * as Result from "effect/Result"
 import type { Behaviour } from "./localBehaviour.ts"
 import { complete, events, type Scripted, whole } from "./localChat.ts"
 import { embeddingsAnswer } from "./localEmbeddings.ts"
-import { type ApiError, chatRequest, embeddingsRequest, type Refusal, refusal } from "./localRequest.ts"
+import { moderationsAnswer } from "./localModerations.ts"
+import {
+  type ApiError,
+  chatRequest,
+  embeddingsRequest,
+  moderationsRequest,
+  type Refusal,
+  refusal
+} from "./localRequest.ts"
 
 export interface Incoming {
   readonly method: string
@@ -49,6 +57,7 @@ export const reply = (incoming: Incoming, behaviour: Behaviour, nowMillis: numbe
     case "/v1/models":
     case "/v1/chat/completions":
     case "/v1/embeddings":
+    case "/v1/moderations":
       if (method === allowed) break
       return refused(refusal(405, `Not allowed to ${method} on ${path}.`, "method_not_supported"))
     default:
@@ -58,15 +67,21 @@ export const reply = (incoming: Incoming, behaviour: Behaviour, nowMillis: numbe
   if (path === "/v1/models") return json(200, { object: "list", data: models.map(modelOf) })
   return Result.match(body(incoming), {
     onFailure: refused,
-    onSuccess: (body) =>
-      path === "/v1/chat/completions"
-        ? chat(body, behaviour, created)
-        : Result.match(embeddingsRequest(body), {
-            onFailure: refused,
-            onSuccess: (request) => json(200, embeddingsAnswer(request))
-          })
+    onSuccess: (body) => {
+      switch (path) {
+        case "/v1/embeddings":
+          return answered(embeddingsRequest(body), embeddingsAnswer)
+        case "/v1/moderations":
+          return answered(moderationsRequest(body), moderationsAnswer)
+        default:
+          return chat(body, behaviour, created)
+      }
+    }
   })
 }
+
+const answered = <A>(request: Result.Result<A, Refusal>, answer: (request: A) => unknown): Reply =>
+  Result.match(request, { onFailure: refused, onSuccess: (request) => json(200, answer(request)) })
 
 const modelOf = (id: string) => ({ id, object: "model", created: 0, owned_by: "local" })
 

@@ -9,7 +9,7 @@ import { Buffer } from "node:buffer"
 import { createHmac, createSecretKey, hash, type KeyObject } from "node:crypto"
 import { toUSVString } from "node:util"
 import type { LlmRequest } from "../LlmRequest.ts"
-import { RecentDigests } from "./recentDigests.ts"
+import { RecentTexts } from "./recentTexts.ts"
 import * as write from "./requestFields.ts"
 
 export interface Options {
@@ -36,10 +36,15 @@ const version = 1
 export const make = ({ secret }: Options): ((request: LlmRequest, scope: Scope) => string | undefined) => {
   if (secret === "") throw new RangeError("Cache: keySecret must not be empty")
   const key = secret === undefined ? undefined : createSecretKey(secret, "utf8")
-  const recent = new RecentDigests((text) => digest(text, key))
+  const recent = new RecentTexts<string>()
   return (request, scope) => {
     try {
-      return recent.of(described(request, scope))
+      const text = described(request, scope)
+      const known = recent.get(text)
+      if (known !== undefined) return known
+      const made = digest(text, key)
+      recent.set(text, made)
+      return made
     } catch (cause) {
       if (cause === write.unencodable) return undefined
       throw cause

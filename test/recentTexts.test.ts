@@ -1,20 +1,24 @@
 import { describe, expect, it } from "vitest"
 import { createHash } from "node:crypto"
-import { RecentDigests } from "../src/internal/recentDigests.ts"
+import { RecentTexts } from "../src/internal/recentTexts.ts"
 
 const sha = (text: string) => createHash("sha256").update(text).digest("hex")
 
 const counted = () => {
   let hashed = 0
-  const recent = new RecentDigests((text) => {
+  const recent = new RecentTexts<string>()
+  const of = (text: string) => {
+    const known = recent.get(text)
+    if (known !== undefined) return known
     hashed++
+    recent.set(text, sha(text))
     return sha(text)
-  })
-  return { of: (text: string) => recent.of(text), hashed: () => hashed }
+  }
+  return { of, hashed: () => hashed }
 }
 
-describe("recentDigests", () => {
-  it("hashes a text once, also when it comes as another string", () => {
+describe("recentTexts", () => {
+  it("knows a text again, also when it comes as another string", () => {
     const { hashed, of } = counted()
     const text = "weight low in a ship ".repeat(100)
     const copy = Buffer.from(text).toString()

@@ -1,0 +1,174 @@
+/** What is written in another alphabet inside a text: base64, hexadecimal, lists of character codes, escapes. */
+import { Buffer } from "node:buffer"
+
+export interface Decoded {
+  readonly name: string
+  readonly text: string
+}
+
+/** Lines that follow are part of it if there is nothing else on them. */
+const base64 = /[A-Za-z0-9+/_-]{16,}={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+={0,2}(?=[ \t]*(?:[\r\n]|$)))*/g
+const hex = /(?:(?:0x|\\x|u\+00)?[0-9a-f]{2}[\s,;:-]{0,2}){8,}/gi
+const decimal = /(?<!\d)\d{2,3}(?:[\s,;]{1,2}\d{2,3}){7,}(?!\d)/g
+const binary = /(?:[01]{8}[\s,]{0,2}){8,}/g
+
+/** All that a text holds in one encoding is one text, each piece on a line of its own; only what is text afterwards counts. */
+export const decoded = (text: string): ReadonlyArray<Decoded> => {
+  const out: Array<Decoded> = []
+  const add = (name: string, found: ReadonlyArray<string | undefined>) => {
+    const texts = found.filter((one) => one !== undefined)
+    if (texts.length > 0) out.push({ name, text: texts.join("\n") })
+  }
+  if (/[A-Za-z0-9+/_-]{16}/.test(text)) add("base64", fromBase64(text))
+  if (!/[0-9a-f]{2}/i.test(text)) return out
+  add(
+    "hex",
+    Array.from(text.matchAll(hex), ([run]) => readable(Buffer.from(bare(run), "hex")))
+  )
+  if (!/\d\d/.test(text)) return out
+  add(
+    "codes",
+    Array.from(text.matchAll(decimal), ([run]) => fromCodes(run))
+  )
+  add(
+    "binary",
+    Array.from(text.matchAll(binary), ([run]) => fromBits(run))
+  )
+  return out
+}
+
+const bare = (run: string): string => run.replace(/0x|\\x|u\+00|[^0-9a-f]/gi, "")
+
+const fromBase64 = (text: string): ReadonlyArray<string | undefined> => {
+  const out: Array<string | undefined> = []
+  for (const [run] of text.matchAll(base64)) {
+    const lines = run.split(/[\s=]+/)
+    const whole = readable(Buffer.from(lines.join(""), "base64"))
+    out.push(whole)
+    if (whole === undefined && lines.length > 1) {
+      for (const line of lines) if (line.length >= 16) out.push(readable(Buffer.from(line, "base64")))
+    }
+  }
+  return out
+}
+
+const fromCodes = (run: string): string | undefined => {
+  const numbers = run.split(/[\s,;]+/)
+  const ten = readable(Buffer.from(numbers.map(Number).map(byte)))
+  return ten ?? readable(Buffer.from(numbers.map((one) => Number.parseInt(one, 8)).map(byte)))
+}
+
+/** What is no byte is no text either. */
+const byte = (value: number): number => (value < 128 ? value : 0)
+
+const fromBits = (run: string): string | undefined => {
+  const bits = run.replace(/[^01]/g, "")
+  const bytes = Buffer.alloc(bits.length >> 3)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(bits.slice(i * 8, i * 8 + 8), 2)
+  return readable(bytes)
+}
+
+/** The text of UTF-8 or UTF-16LE; at most a tenth of it may be anything that no text holds. */
+const readable = (bytes: Buffer): string | undefined => {
+  if (bytes.length < 4) return undefined
+  const wide = bytes[1] === 0 && bytes[3] === 0
+  const text = bytes.toString(wide ? "utf16le" : "utf8")
+  let bad = Math.floor(text.length / 10)
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    const fine = code >= 32 ? (code < 127 || code > 159) && code !== 0xfffd : code === 9 || code === 10 || code === 13
+    if (!fine && bad-- === 0) return undefined
+  }
+  return text
+}
+
+const url = /(?:%[0-9a-f]{2})+|%u[0-9a-f]{4}|(?:=[0-9a-f]{2}){3,}/gi
+const html = /&(?:#x([0-9a-f]{1,6})|#([0-9]{1,7})|([a-z]{2,8}));?/gi
+const script = /\\u\{([0-9a-f]{1,6})\}|\\u([0-9a-f]{4})|\\x([0-9a-f]{2})|\\([0-7]{3})|\\([nrt"'/\\])/gi
+
+/** One level of escapes (URL, HTML, JSON and JavaScript) read in place; `undefined` where there are none. */
+export const unescaped = (text: string): Decoded | undefined => {
+  const names: Array<string> = []
+  const step = (name: string, before: string, after: string): string => {
+    if (after !== before) names.push(name)
+    return after
+  }
+  let out = text
+  if (/[%=]/.test(out)) out = step("url", out, out.replace(url, fromUrl))
+  if (out.includes("&")) out = step("html", out, out.replace(html, fromHtml))
+  if (out.includes("\\")) out = step("escapes", out, out.replace(script, fromScript))
+  return names.length === 0 ? undefined : { name: names.join("+"), text: out }
+}
+
+const fromUrl = (run: string): string =>
+  /^%u/i.test(run)
+    ? character(Number.parseInt(run.slice(2), 16), run)
+    : Buffer.from(run.replace(/[%=]/g, ""), "hex").toString("utf8")
+
+const fromHtml = (run: string, hexCode?: string, code?: string, name?: string): string => {
+  if (hexCode !== undefined) return character(Number.parseInt(hexCode, 16), run)
+  if (code !== undefined) return character(Number(code), run)
+  return entities[name?.toLowerCase() ?? ""] ?? run
+}
+
+const fromScript = (
+  run: string,
+  braced?: string,
+  four?: string,
+  two?: string,
+  octal?: string,
+  sign?: string
+): string => {
+  if (sign !== undefined) return signs[sign.toLowerCase()] ?? sign
+  if (octal !== undefined) return character(Number.parseInt(octal, 8), run)
+  return character(Number.parseInt(braced ?? four ?? two ?? "", 16), run)
+}
+
+const character = (code: number, otherwise: string): string =>
+  code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : otherwise
+
+const signs: Readonly<Record<string, string>> = { n: "\n", r: "\n", t: " " }
+
+/** The named ones of ASCII and of spaces. */
+const entities: Readonly<Record<string, string>> = {
+  amp: "&",
+  lt: "<",
+  gt: ">",
+  quot: '"',
+  apos: "'",
+  nbsp: " ",
+  ensp: " ",
+  emsp: " ",
+  thinsp: " ",
+  tab: " ",
+  newline: "\n",
+  shy: "",
+  zwj: "",
+  zwnj: "",
+  excl: "!",
+  num: "#",
+  percnt: "%",
+  lpar: "(",
+  rpar: ")",
+  ast: "*",
+  plus: "+",
+  comma: ",",
+  period: ".",
+  sol: "/",
+  bsol: "\\",
+  colon: ":",
+  semi: ";",
+  equals: "=",
+  quest: "?",
+  commat: "@",
+  lsqb: "[",
+  rsqb: "]",
+  lbrack: "[",
+  rbrack: "]",
+  lcub: "{",
+  rcub: "}",
+  lowbar: "_",
+  grave: "`",
+  vert: "|",
+  hyphen: "-"
+}
