@@ -4,6 +4,7 @@ import { breakerPromiseSuite, breakerSuite, openSuite } from "./breakers.ts"
 import { budgetSuite, overBudgetSuite } from "./budgets.ts"
 import { hitSuite, missSuite } from "./caches.ts"
 import { callSuite } from "./calls.ts"
+import { inputSuite, streamSuite } from "./guards.ts"
 import { measure, table } from "./harness.ts"
 import { freshKeySuite, grownKeySuite } from "./keys.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
@@ -28,7 +29,9 @@ const all = [
   hitSuite,
   missSuite,
   freshKeySuite,
-  grownKeySuite
+  grownKeySuite,
+  streamSuite,
+  inputSuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const vectors = wanted.includes("vector") ? vectorSuites() : []
