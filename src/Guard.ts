@@ -32,7 +32,7 @@ export interface Guard {
   readonly fingerprint: string
   /** `"caller"`: what it says depends on the `Caller`. Its answers are kept for one user of one tenant alone. */
   readonly scope: "all" | "caller"
-  /** `"shadow"`: what it would do is counted and told, and not done. */
+  /** `"shadow"`: what it would do is counted and told, and not done; streams are not held back. Its checks are waited for. */
   readonly mode: "enforce" | "shadow"
   /** What becomes of a call whose check fails or takes longer than `timeout`. */
   readonly onError: "block" | "pass"

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Stream } from "effect"
+import type { Layer } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Guard from "effect-ballast/Guard"
@@ -133,6 +134,38 @@ describe("Guardrails, answers", () => {
         Guardrails.makeOutput({ guards: [open] })(TestProvider.make({ steps })).stream(request)
       )
       assert.strictEqual(textOf(parts).length, 1_100_000)
+    })
+  )
+
+  it.effect("in shadow mode nothing is held back, and the check sees all of it in the end", () =>
+    Effect.gen(function* () {
+      const { events, onEvent } = listening()
+      const seen: Array<string> = []
+      const output = ({ response }: Guard.Output) => {
+        seen.push(response.text)
+        return Guard.block("bad")
+      }
+      const guards = [
+        Guard.make({ name: "judge", version: "1", mode: "shadow", output }),
+        Guard.make({ name: "tools", version: "1", mode: "shadow", toolCall: () => Guard.block("no") })
+      ]
+      const inner = TestProvider.make({ steps: [TestProvider.paced(calling("rm"), { every: "1 second" })] })
+      const parts: Array<LlmPart> = []
+      const stream = Guardrails.makeOutput({ guards, onEvent })(inner).stream(request)
+      const fiber = yield* Effect.forkChild(Stream.runForEach(stream, (part) => Effect.sync(() => parts.push(part))))
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual(textOf(parts), "let me see")
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(parts, calling("rm"))
+      assert.deepStrictEqual(seen, ["let me see"])
+      assert.deepStrictEqual(
+        events.map(({ action, guard }) => [guard, action]),
+        [
+          ["tools", "block"],
+          ["judge", "block"]
+        ]
+      )
     })
   )
 

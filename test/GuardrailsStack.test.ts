@@ -67,10 +67,26 @@ describe("guards and streams", () => {
       const parts: Array<LlmPart> = []
       const read = Stream.runForEach(provider.stream(request), (part) => Effect.sync(() => parts.push(part)))
       const reason = rejected(yield* Effect.exit(read))
-      if (reason?._tag !== "StreamInterrupted") return assert.fail(reason?._tag)
-      const delivered = reason.delivered.map((part) => (part.type === "text" ? part.text : "")).join("")
+      assert.strictEqual(reason?._tag, "StreamInterrupted")
+      const broken = reason?._tag === "StreamInterrupted" ? reason.delivered : []
+      const delivered = broken.map((part) => (part.type === "text" ? part.text : "")).join("")
       assert.strictEqual(textOf(parts), "write to [REDACTED:email] and ")
       assert.strictEqual(delivered, textOf(parts))
+    })
+  )
+
+  it.effect("an answer that was cut off does not end in half of something", () =>
+    Effect.gen(function* () {
+      const finish = { type: "finish", reason: "length", usage: { inputTokens: {}, outputTokens: {} } } as const
+      const steps = [[{ type: "text", text: "write to jane@exam" }, finish] as const]
+      const provider = Guardrails.makeOutput()(TestProvider.make({ steps }))
+      assert.strictEqual((yield* provider.generate(request)).text, "write to ")
+      const parts = yield* Stream.runCollect(provider.stream(request))
+      assert.strictEqual(textOf(parts), "write to ")
+      assert.deepStrictEqual(
+        parts.map(({ type }) => type),
+        ["text-start", "text-delta", "text-end", "finish"]
+      )
     })
   )
 

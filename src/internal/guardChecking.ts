@@ -63,7 +63,8 @@ export class Checking {
 
   /** A whole answer through all guards; one that has the wrong form is asked for once more. */
   answer(response: LlmResponse, repaired = false): Effect.Effect<LlmResponse, LlmError> {
-    const parts = response.parts.map((part) => this.scanning.part(part))
+    const last = response.finishReason === "length" ? response.parts.findLast(isText) : undefined
+    const parts = response.parts.map((part) => this.scanning.part(part, part === last))
     const isSame = parts.every((part, i) => part === response.parts[i])
     const scanned = isSame ? response : new LlmResponse({ ...response, parts })
     const calls = this.ofTools.length === 0 ? [] : scanned.toolCalls
@@ -189,6 +190,8 @@ export class Checking {
     return after(told, () => Effect.fail(this.rejected(guard, verdict.description)))
   }
 }
+
+const isText = ({ type }: Response.PartEncoded): boolean => type === "text" || type === "reasoning"
 
 /** The same question, with the answer that it got and what is wrong with it. */
 const asking = (request: LlmRequest, text: string, ask: string): LlmRequest => {

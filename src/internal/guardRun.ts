@@ -75,7 +75,7 @@ export class Watcher {
     }
     if (!Effect.isEffect(answer)) return Exit.succeed(answer)
     // an effect that is no answer itself is one of answers
-    const effect = answer as Effect.Effect<A, unknown>
+    const effect = answer
     const now = onTheSpot(effect)
     if (now !== undefined && Exit.isSuccess(now)) return Exit.succeed(now.value)
     const startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()

@@ -47,13 +47,13 @@ export class Scanning {
     )
   }
 
-  /** A part that came as a whole; the same object where nothing was found. */
-  part<A extends Response.PartEncoded | LlmPart>(part: A): A {
+  /** A part that came as a whole; the same object where nothing was found. Of one that was cut off the undecided end is left out. */
+  part<A extends Response.PartEncoded | LlmPart>(part: A, isCutOff = false): A {
     if (this.isIdle) return part
     switch (part.type) {
       case "text":
       case "reasoning": {
-        const text = this.whole(part.text)
+        const text = isCutOff ? this.cutOff(part.text) : this.whole(part.text)
         // what the provider signed is not what it says any more
         return text === part.text ? part : { ...part, text, metadata: {} }
       }
@@ -72,6 +72,11 @@ export class Scanning {
       default:
         return part
     }
+  }
+
+  private cutOff(text: string): string {
+    const chain = this.text()
+    return chain.push(text) + chain.abandon()
   }
 
   private whole(text: string): string {

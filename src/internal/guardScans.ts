@@ -33,15 +33,10 @@ export interface CustomKind {
   readonly action?: Action | undefined
 }
 
-const common = [
-  "email",
-  "ssn",
-  "card",
-  "iban",
-  "apiKey",
-  "jwt",
-  "privateKey"
-] as const satisfies ReadonlyArray<SensitiveKind>
+/** In the order in which they are looked for: what is a token in a header is no key. */
+const all = ["privateKey", "apiKey", "jwt", "email", "ssn", "card", "iban", "phone"] as const
+
+const common: ReadonlyArray<SensitiveKind> = all.filter((kind) => kind !== "phone")
 
 /**
  * Secrets and personal data. In an answer they never get out, not even half of one between two parts of a stream; in a request
@@ -56,7 +51,8 @@ export const sensitive = (options: Sensitive = {}): Guard => {
     mode = "enforce",
     onError = "block"
   } = options
-  const rules = kinds.map((kind) => ({ detector: detectors[kind], action: actions[kind] ?? action }))
+  const wanted = all.filter((kind) => kinds.includes(kind))
+  const rules = wanted.map((kind) => ({ detector: detectors[kind], action: actions[kind] ?? action }))
   const owns = own.map(({ action: done = action, kind, longest, pattern }) => ({
     detector: custom(kind, pattern, longest),
     action: done

@@ -1,5 +1,5 @@
 /** Guards of form: what is asked, what is answered and what tools are called with must fit a schema. */
-import { type OutputUnit, type Schema as JsonSchemaOf, Validator } from "@cfworker/json-schema"
+import { type OutputUnit, Validator } from "@cfworker/json-schema"
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import type * as JsonSchema from "effect/JsonSchema"
@@ -101,8 +101,7 @@ const validators = new WeakMap<JsonSchema.JsonSchema, Validator>()
 const validatorOf = (wanted: JsonSchema.JsonSchema): Validator => {
   const known = validators.get(wanted)
   if (known !== undefined) return known
-  // a JSON Schema is one to this validator, whatever type it is given by
-  const made = new Validator(wanted as JsonSchemaOf, "2020-12")
+  const made = new Validator(wanted, "2020-12")
   validators.set(wanted, made)
   return made
 }

@@ -28,6 +28,9 @@ export class GuardedStream {
   /** Arguments of tools that are held back until the call is checked, by the call's id. */
   private readonly calls = new Map<string, Array<LlmPart>>()
   private out: Array<LlmPart> = []
+  private readAlong: Array<LlmPart> = []
+  /** The end of a text, held back for one part: what follows tells whether the text was cut off. */
+  private ending: Response.TextEndPartEncoded | Response.ReasoningEndPartEncoded | undefined
   /** Characters that are held back, and whether they were too many and are let go. */
   private held = 0
   private overflown = false
@@ -58,16 +61,22 @@ export class GuardedStream {
     const out = this.out
     if (!Arr.isArrayNonEmpty(out)) return this.pull
     this.out = []
+    if (this.reads) this.readAlong.push(...out)
     this.checking.released ||= out.some(isVisible)
     return Effect.succeed(out)
   }
 
   private get holdsAll(): boolean {
-    return this.checking.wholes.length > 0 && !this.overflown
+    return !this.overflown && this.checking.wholes.some(({ guard }) => guard.mode === "enforce")
+  }
+
+  /** Whether guards in shadow mode want to see all of what is given out meanwhile. */
+  private get reads(): boolean {
+    return !this.overflown && !this.holdsAll && this.checking.wholes.length > 0
   }
 
   private get holdsCalls(): boolean {
-    return this.checking.ofTools.length > 0 && !this.overflown
+    return !this.overflown && this.checking.ofTools.some(({ mode }) => mode === "enforce")
   }
 
   private take(parts: Parts, from: number): Effect.Effect<void, LlmError> | undefined {
@@ -81,14 +90,15 @@ export class GuardedStream {
   }
 
   private accept(part: LlmPart): Effect.Effect<void, LlmError> | undefined {
+    this.close(part.type === "finish" && part.reason === "length")
     switch (part.type) {
       case "text-delta":
       case "reasoning-delta":
         return this.delta(part)
       case "text-end":
       case "reasoning-end":
-        this.flush(keyOf(part))
-        break
+        this.ending = part
+        return undefined
       case "tool-params-start":
         if (!this.holdsCalls) break
         this.calls.set(part.id, [part])
@@ -127,7 +137,10 @@ export class GuardedStream {
 
   private params(part: Response.ToolParamsDeltaPartEncoded): undefined {
     const { scanning } = this.checking
-    if (scanning.isIdle) return this.toCall(part.id, part)
+    if (scanning.isIdle) {
+      this.toCall(part.id, part)
+      return
+    }
     const { id, type } = part
     const { chain } = this.channel(keyOf(part), () => ({
       chain: scanning.json(),
@@ -145,12 +158,20 @@ export class GuardedStream {
     return made
   }
 
-  /** The rest of a text. */
-  private flush(key: string): void {
+  private close(isCutOff: boolean): void {
+    const { ending } = this
+    if (ending === undefined) return
+    this.ending = undefined
+    this.flush(keyOf(ending), isCutOff)
+    this.out.push(ending)
+  }
+
+  /** The rest of a text; of one that was cut off nothing that may be half of something. */
+  private flush(key: string, isCutOff = false): void {
     const channel = this.channels.get(key)
     if (channel === undefined) return
     this.channels.delete(key)
-    const text = channel.chain.end()
+    const text = isCutOff ? channel.chain.abandon() : channel.chain.end()
     if (text === "") return
     const part = channel.delta(text)
     if (part.type === "tool-params-delta") this.toCall(part.id, part)
@@ -177,16 +198,20 @@ export class GuardedStream {
 
   /** At its finish part, or where it ends without one. A call whose arguments never came to an end is not given out. */
   private finish(part?: Response.FinishPartEncoded): Effect.Effect<void, LlmError> {
-    for (const key of this.channels.keys()) this.flush(key)
+    this.close(part === undefined)
+    // what has no end was cut off, unless it is said to have finished
+    const isCutOff = part === undefined || part.reason === "length"
+    for (const key of this.channels.keys()) this.flush(key, isCutOff)
     this.calls.clear()
     if (part !== undefined) this.out.push(part)
     this.finished = true
-    return after(this.checking.settled(), () => (this.holdsAll ? this.whole() : Effect.void))
+    return after(this.checking.settled(), () => (this.holdsAll || this.reads ? this.whole() : Effect.void))
   }
 
   private whole(): Effect.Effect<void, LlmError> {
-    const { checking, out } = this
-    const response = new LlmResponse({ ...answeredBy(out, checking.provider), parts: collectParts(out) })
+    const { checking } = this
+    const all = [...this.readAlong, ...this.out]
+    const response = new LlmResponse({ ...answeredBy(all, checking.provider), parts: collectParts(all) })
     return Effect.map(checking.whole(response, 0, false), (answer) => {
       if (answer !== response) this.out = [...toStreamParts(answer.parts)]
     })
@@ -194,11 +219,12 @@ export class GuardedStream {
 
   /** What is held back has a bound, at which the checks fail; where that lets the answer pass, nothing is held any more. */
   private overflow(part: LlmPart): Effect.Effect<void, LlmError> | undefined {
-    if (!this.holdsAll && this.calls.size === 0) return undefined
+    if (!this.holdsAll && !this.reads && this.calls.size === 0) return undefined
     this.held += weigh(part)
     if (this.held <= mostHeld || this.overflown) return undefined
     return Effect.map(this.checking.tooLong(), () => {
       this.overflown = true
+      this.readAlong = []
       for (const held of this.calls.values()) this.out.push(...held)
       this.calls.clear()
     })

@@ -62,7 +62,10 @@ export const make = (options: Options = {}): Scanner => {
   const chosen = rules.filter((rule) => families.includes(rule.family))
   const tables = { apart: tableOf(chosen, false), joined: tableOf(chosen, true) }
   return {
-    fingerprint: createHash("sha256").update(JSON.stringify([2, chosen])).digest("base64url").slice(0, 22),
+    fingerprint: createHash("sha256")
+      .update(JSON.stringify([2, chosen]))
+      .digest("base64url")
+      .slice(0, 22),
     scan: (text, origin) =>
       text.length <= short ? Effect.succeed(atOnce(text, origin, tables)) : inSlices(text, origin, tables)
   }
@@ -185,7 +188,8 @@ class Hits {
     const findings = [...this.#found.values()]
     const score = [...this.#scores.values()].reduce((sum, one) => sum + one, 0)
     let severity: Severity | undefined
-    for (const one of findings) if (severity === undefined || rank[one.severity] > rank[severity]) severity = one.severity
+    for (const one of findings)
+      if (severity === undefined || rank[one.severity] > rank[severity]) severity = one.severity
     return { severity: score >= together ? "high" : severity, score, findings, truncated }
   }
 }

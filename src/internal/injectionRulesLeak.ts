@@ -1,8 +1,60 @@
 /** Rules on what is to be given away: the program's own prompt (`extraction`), and data (`exfiltration`). */
 import type { Rule } from "./injectionRulesPattern.ts"
 
-const say = ["reveal", "print", "output", "show", "display", "repeat", "recite", "leak", "dump", "expose", "disclose", "tell me", "give me", "share", "paste", "return", "copy", "echo", "quote", "list", "write out", "spell out", "read out", "read me", "summarize", "summarise", "translate", "encode", "let me see", "let me read", "state", "provide", "describe", "write down", "send me"]
-const ask = ["what is", "what's", "what are", "what were", "what does", "what did", "whats", "can i see", "can i have", "may i see", "could i see", "i want to see", "i'd love to see", "i would like to see", "i need"]
+const say = [
+  "reveal",
+  "print",
+  "output",
+  "show",
+  "display",
+  "repeat",
+  "recite",
+  "leak",
+  "dump",
+  "expose",
+  "disclose",
+  "tell me",
+  "give me",
+  "share",
+  "paste",
+  "return",
+  "copy",
+  "echo",
+  "quote",
+  "list",
+  "write out",
+  "spell out",
+  "read out",
+  "read me",
+  "summarize",
+  "summarise",
+  "translate",
+  "encode",
+  "let me see",
+  "let me read",
+  "state",
+  "provide",
+  "describe",
+  "write down",
+  "send me"
+]
+const ask = [
+  "what is",
+  "what's",
+  "what are",
+  "what were",
+  "what does",
+  "what did",
+  "whats",
+  "can i see",
+  "can i have",
+  "may i see",
+  "could i see",
+  "i want to see",
+  "i'd love to see",
+  "i would like to see",
+  "i need"
+]
 const own = "(?:your|ur|its|the assistant's|the hidden|the secret|the initial)"
 
 export const extractionRules: ReadonlyArray<Rule<"extraction">> = [
@@ -20,7 +72,8 @@ export const extractionRules: ReadonlyArray<Rule<"extraction">> = [
     severity: "high",
     score: 100,
     starts: [...say, "print("],
-    pattern: "(?<=\\() ?system_prompt| (?:me |us |out |the |full |exact |entire |text |of |verbatim |current |configuration |and |contents? ){0,6}(?:system (?:prompt|message|instructions) ?(?:above|verbatim|now|in full|word for word|please|[.!]|$)|system_prompt)"
+    pattern:
+      "(?<=\\() ?system_prompt| (?:me |us |out |the |full |exact |entire |text |of |verbatim |current |configuration |and |contents? ){0,6}(?:system (?:prompt|message|instructions) ?(?:above|verbatim|now|in full|word for word|please|[.!]|$)|system_prompt)"
   },
   {
     family: "extraction",
@@ -43,7 +96,15 @@ export const extractionRules: ReadonlyArray<Rule<"extraction">> = [
     name: "told-before",
     severity: "high",
     score: 100,
-    starts: ["what were you told", "what did they tell you", "what text came before", "what came before", "what is written above", "what was written before", "what is above"],
+    starts: [
+      "what were you told",
+      "what did they tell you",
+      "what text came before",
+      "what came before",
+      "what is written above",
+      "what was written before",
+      "what is above"
+    ],
     pattern: " (?:before|at the start|prior|first|my first|this (?:conversation|message|line)|the)"
   },
   {
@@ -51,7 +112,21 @@ export const extractionRules: ReadonlyArray<Rule<"extraction">> = [
     name: "text-above",
     severity: "high",
     score: 100,
-    starts: ["print", "output", "repeat", "copy", "reveal", "display", "echo", "recite", "show me", "paste", "write out", "return", "share"],
+    starts: [
+      "print",
+      "output",
+      "repeat",
+      "copy",
+      "reveal",
+      "display",
+      "echo",
+      "recite",
+      "show me",
+      "paste",
+      "write out",
+      "return",
+      "share"
+    ],
     pattern:
       " (?:me |back |out |the |all |of |contents |your ){0,4}(?:(?:everything|all|anything)(?: (?:that is|that was|written|that comes))? (?:above|before this)(?=(?: this)? ?(?:[.,!]|$|line|message|verbatim|starting|in |word|sentence|point))|(?:words|text|lines?|messages?|conversation|content|paragraphs?) (?:above|before this(?: line| message)?)(?: (?:starting|verbatim|word for word|in (?:a code|markdown|full)|into your|from the (?:start|beginning)))|context window)"
   },
@@ -61,7 +136,8 @@ export const extractionRules: ReadonlyArray<Rule<"extraction">> = [
     severity: "high",
     score: 100,
     starts: say,
-    pattern: " (?:me |us |the |all |your |any |of ){0,4}(?:secret|hidden|confidential|internal|initial|original|developer|system) (?:[a-z]{1,12} ){0,1}?(?:instructions?|prompts?|directives?|guidelines)(?= ?(?:[.,!?]|$|you|hidden|and |to me|given|that|in your|word|verbatim|from))"
+    pattern:
+      " (?:me |us |the |all |your |any |of ){0,4}(?:secret|hidden|confidential|internal|initial|original|developer|system) (?:[a-z]{1,12} ){0,1}?(?:instructions?|prompts?|directives?|guidelines)(?= ?(?:[.,!?]|$|you|hidden|and |to me|given|that|in your|word|verbatim|from))"
   },
   {
     family: "extraction",
@@ -69,15 +145,32 @@ export const extractionRules: ReadonlyArray<Rule<"extraction">> = [
     severity: "high",
     score: 100,
     starts: ["write", "compose", "make", "put", "convert", "render", "complete this sentence: my"],
-    pattern: " (?:[a-z0-9]{1,12} ){0,7}?(?:your (?:entire |full |whole |secret |hidden )?(?:system )?(?:prompt|instructions|system message)(?! for)|system prompt begins)(?! (?:better|more))"
+    pattern:
+      " (?:[a-z0-9]{1,12} ){0,7}?(?:your (?:entire |full |whole |secret |hidden )?(?:system )?(?:prompt|instructions|system message)(?! for)|system prompt begins)(?! (?:better|more))"
   },
   {
     family: "extraction",
     name: "tell-system-message",
     severity: "high",
     score: 100,
-    starts: ["everything in your", "contents of your", "text of your", "words of your", "lines of your", "content of your", "output your", "my system prompt begins", "here is my system prompt", "my hidden prompt is", "with the phrase you are", "starting with you are", "starting with the phrase", "starting with 'you are'"],
-    pattern: "(?: (?:system (?:prompt|message)|prompt|pre-?prompt|preprompt|context window|instructions)| with|:| a |(?= ?['\"]?(?:[.,a]|$|you are)))"
+    starts: [
+      "everything in your",
+      "contents of your",
+      "text of your",
+      "words of your",
+      "lines of your",
+      "content of your",
+      "output your",
+      "my system prompt begins",
+      "here is my system prompt",
+      "my hidden prompt is",
+      "with the phrase you are",
+      "starting with you are",
+      "starting with the phrase",
+      "starting with 'you are'"
+    ],
+    pattern:
+      "(?: (?:system (?:prompt|message)|prompt|pre-?prompt|preprompt|context window|instructions)| with|:| a |(?= ?['\"]?(?:[.,a]|$|you are)))"
   },
   {
     family: "extraction",
@@ -85,11 +178,36 @@ export const extractionRules: ReadonlyArray<Rule<"extraction">> = [
     severity: "high",
     score: 100,
     starts: ["list", "list all", "print", "quote", "reveal", "recite", "output"],
-    pattern: " (?:the |all |me |of ){0,3}(?:your (?:rules|guidelines|instructions)|rules you) (?:have been given|were given|verbatim|exactly|word for word|in full|must follow)"
+    pattern:
+      " (?:the |all |me |of ){0,3}(?:your (?:rules|guidelines|instructions)|rules you) (?:have been given|were given|verbatim|exactly|word for word|in full|must follow)"
   }
 ]
 
-const send = ["send", "post", "forward", "upload", "transmit", "email", "e-mail", "mail", "exfiltrate", "submit", "leak", "append", "put", "include", "encode", "copy", "make", "write", "render", "read", "cat", "deliver", "add"]
+const send = [
+  "send",
+  "post",
+  "forward",
+  "upload",
+  "transmit",
+  "email",
+  "e-mail",
+  "mail",
+  "exfiltrate",
+  "submit",
+  "leak",
+  "append",
+  "put",
+  "include",
+  "encode",
+  "copy",
+  "make",
+  "write",
+  "render",
+  "read",
+  "cat",
+  "deliver",
+  "add"
+]
 const data =
   "(?:conversation|chat(?: (?:history|log|text|transcript))?|history|messages|(?:api|access|secret|private|ssh) keys?|passwords?|credentials?|tokens?|secrets?|customer (?:data|records)|user(?:'s)? (?:data|messages|email)|email address|environment variables?|system prompt|id_rsa|\\.env|invoices)"
 
@@ -117,7 +235,17 @@ export const exfiltrationRules: ReadonlyArray<Rule<"exfiltration">> = [
     severity: "low",
     inData: "high",
     score: 20,
-    starts: ["assistant, forward", "assistant, send", "assistant, email", "assistant: forward", "assistant, please send", "ai, send", "must post", "ai must", "must send"],
+    starts: [
+      "assistant, forward",
+      "assistant, send",
+      "assistant, email",
+      "assistant: forward",
+      "assistant, please send",
+      "ai, send",
+      "must post",
+      "ai must",
+      "must send"
+    ],
     pattern: " [^\\n]{0,60}?(?:https?://(?=\\S)|@[a-z0-9.-]{1,40}\\.[a-z]{2,})"
   },
   {
@@ -126,15 +254,27 @@ export const exfiltrationRules: ReadonlyArray<Rule<"exfiltration">> = [
     severity: "high",
     score: 100,
     starts: ["!["],
-    pattern: "[^\\]\\n]{0,60}\\]\\([^)\\s]{1,120}[?&=/](?:[a-z_]{1,20}=)?[^)\\s]{0,60}(?:\\[|\\{|\\$|<|%7b|%5b)[a-z_\\s-]{2,30}"
+    pattern:
+      "[^\\]\\n]{0,60}\\]\\([^)\\s]{1,120}[?&=/](?:[a-z_]{1,20}=)?[^)\\s]{0,60}(?:\\[|\\{|\\$|<|%7b|%5b)[a-z_\\s-]{2,30}"
   },
   {
     family: "exfiltration",
     name: "link-with-data",
     severity: "high",
     score: 100,
-    starts: ["show an image from", "load an image from", "get request to", "request to http", "into this link", "in the link", "to the url", "to this url", "render this image"],
-    pattern: "[^\\n]{0,100}[?&][a-z_]{1,20}=(?: ?(?:followed|with|and|$|email|data|user|password|key|secret|token|\\[|\\{|the))?"
+    starts: [
+      "show an image from",
+      "load an image from",
+      "get request to",
+      "request to http",
+      "into this link",
+      "in the link",
+      "to the url",
+      "to this url",
+      "render this image"
+    ],
+    pattern:
+      "[^\\n]{0,100}[?&][a-z_]{1,20}=(?: ?(?:followed|with|and|$|email|data|user|password|key|secret|token|\\[|\\{|the))?"
   },
   {
     family: "exfiltration",
@@ -150,7 +290,21 @@ export const exfiltrationRules: ReadonlyArray<Rule<"exfiltration">> = [
     name: "your-secrets",
     severity: "high",
     score: 100,
-    starts: ["what secrets", "which secrets", "what api keys", "which api keys", "what passwords", "reveal all api keys", "reveal all customer", "reveal all the customer", "all customer data", "all the customer data", "show me your api", "all the api keys", "all api keys"],
+    starts: [
+      "what secrets",
+      "which secrets",
+      "what api keys",
+      "which api keys",
+      "what passwords",
+      "reveal all api keys",
+      "reveal all customer",
+      "reveal all the customer",
+      "all customer data",
+      "all the customer data",
+      "show me your api",
+      "all the api keys",
+      "all api keys"
+    ],
     pattern: "[^.\\n]{0,30}?(?:your environment|you have|you know|stored in your|have access|keys you| data)"
   },
   {

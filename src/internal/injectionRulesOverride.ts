@@ -163,7 +163,18 @@ export const overrideRules: ReadonlyArray<Rule<"override">> = [
     name: "void",
     severity: "high",
     score: 100,
-    starts: ["previous", "prior", "earlier", "your", "original", "initial", "above", "all previous", "all prior", "all instructions"],
+    starts: [
+      "previous",
+      "prior",
+      "earlier",
+      "your",
+      "original",
+      "initial",
+      "above",
+      "all previous",
+      "all prior",
+      "all instructions"
+    ],
     pattern: ` ~(?:${order} )?(?:[a-z]{1,14} ){0,5}?(?<=${order}.{1,50})${ended}`
   },
   {
@@ -171,7 +182,17 @@ export const overrideRules: ReadonlyArray<Rule<"override">> = [
     name: "void-rules",
     severity: "medium",
     score: 50,
-    starts: ["previous", "prior", "earlier", "your", "the rules in your", "all rules", "usual rules", "the usual rules", "the instructions"],
+    starts: [
+      "previous",
+      "prior",
+      "earlier",
+      "your",
+      "the rules in your",
+      "all rules",
+      "usual rules",
+      "the usual rules",
+      "the instructions"
+    ],
     pattern: ` ~(?:rules|restrictions|prompt|instructions)? ?(?:[a-z]{1,14} ){0,3}?(?<=(?:rules|restrictions|prompt|instructions).{1,40})${ended}`
   },
   {

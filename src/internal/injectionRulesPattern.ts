@@ -43,6 +43,10 @@ export interface Rule<F extends Family = Family> {
 const between = String.raw`[\s"'*_,:;()<>\[\]+\-/|` + "`" + String.raw`]`
 const gap = (words: number): string => `(?:[a-z0-9']{1,20}${between}{1,6}){0,${words}}?`
 
+/** Words of any kind in a pattern. Where no spaces are, they are letters: a repetition within one would cost too much. */
+const someWords = /\(\?:(?: ?\[[^\]]*\]\{1,\d+\}|\[[^\]]*\]\{1,\d+\} )\)\{0,(\d)\}\??/g
+const stretch = (words: number): string => `[a-z0-9']{0,${Math.min(4 * words, 24)}}?`
+
 const places = {
   line: String.raw`(?<=(?:^|\n)[ >*#"'\[({-]{0,4})`,
   sentence: String.raw`(?<=(?:^|[.!?:\n])[ "'*>-]{0,3})`
@@ -54,11 +58,11 @@ const asciiWord = /^[a-z]/
 const source = (rule: Rule, starts: ReadonlyArray<string>, joined: boolean): string => {
   const space = joined ? `${between}{0,4}` : `${between}{1,6}`
   const translate = (text: string): string =>
-    text.replace(/~~?| \?| /g, (sign) => {
+    (joined ? text.replace(someWords, (_, times) => stretch(Number(times))) : text).replace(/~~?| \?| /g, (sign) => {
       if (sign === " ") return space
       if (sign === " ?") return `${between}{0,6}`
       const words = sign.length * 4
-      return joined ? `[a-z0-9' ]{0,${words * 6}}?` : gap(words)
+      return joined ? stretch(words) : gap(words)
     })
   const first = starts.map((start) =>
     start

@@ -3,7 +3,8 @@ import type { Rule } from "./injectionRulesPattern.ts"
 
 const free =
   "(?:unrestricted|uncensored|unfiltered|unlimited|unbound|unaligned|jailbroken|amoral|immoral|unethical|evil|rogue|malicious|lawless|unhinged)"
-const model = "(?:ai|a\\.i\\.|assistant|chatbot|chat bot|bot|model|llm|language model|gpt|chatgpt|claude|gemini|agent|version|twin|confidant|machine)"
+const model =
+  "(?:ai|a\\.i\\.|assistant|chatbot|chat bot|bot|model|llm|language model|gpt|chatgpt|claude|gemini|agent|version|twin|confidant|machine)"
 const limits =
   "(?:rules?|restrictions?|limits?|limitations?|filters?|guidelines?|guardrails?|censorship|ethic(?:s|al)?|morals?|restraints?|constraints?|polic(?:y|ies)|safety|norms|boundaries|confines|safeguards?|moderation)"
 
@@ -13,7 +14,27 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     name: "dan",
     severity: "high",
     score: 100,
-    starts: ["do anything now", "stay a dan", "you are dan", "you are now dan", "as dan", "to be dan", "being dan", "called dan", "dan mode", "dan prompt", "betterdan", "you are stan", "act as aim", "you are aim", "freegpt", "chadgpt", "evilgpt", "act as dude", "evil confidant"],
+    starts: [
+      "do anything now",
+      "stay a dan",
+      "you are dan",
+      "you are now dan",
+      "as dan",
+      "to be dan",
+      "being dan",
+      "called dan",
+      "dan mode",
+      "dan prompt",
+      "betterdan",
+      "you are stan",
+      "act as aim",
+      "you are aim",
+      "freegpt",
+      "chadgpt",
+      "evilgpt",
+      "act as dude",
+      "evil confidant"
+    ],
     pattern: "(?! (?:brown|dare))"
   },
   {
@@ -29,7 +50,22 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     name: "mode",
     severity: "high",
     score: 100,
-    starts: ["enable", "enter", "activate", "switch to", "switch into", "you are in", "you are now in", "you're in", "you're now in", "go into", "turn on", "unlock", "with", "start"],
+    starts: [
+      "enable",
+      "enter",
+      "activate",
+      "switch to",
+      "switch into",
+      "you are in",
+      "you are now in",
+      "you're in",
+      "you're now in",
+      "go into",
+      "turn on",
+      "unlock",
+      "with",
+      "start"
+    ],
     pattern:
       " (?:the |your |an? |full )?(?:(?:jailbreak|jailbroken|unrestricted|unfiltered|uncensored|no filter|dan|evil|amoral|sudo|god|root|debug|maintenance|opposite|developer|dev|admin|chaos) (?:mode|mod)(?! (?:in|on) (?:video|a|an|the|my|your|windows|android|github|chrome))(?:(?= (?:and |output|enabled|now|,|so |you |where |without ))|(?=[.!,]? ?(?:answer|you |all |reveal|ignore|output|respond|and |unlock|no )))|(?:jailbreak|jailbroken|unrestricted|unfiltered|uncensored|dan) mode)"
   },
@@ -38,15 +74,50 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     name: "mode-on",
     severity: "high",
     score: 100,
-    starts: ["developer mode", "jailbreak mode", "god mode", "sudo mode", "debug mode", "dan mode", "admin mode", "unrestricted mode", "maintenance mode"],
-    pattern: " (?:output only|enabled can|is enabled|enabled:|activated|engaged|unlocked|and (?:have|has) no|and answer|answer every|now: )"
+    starts: [
+      "developer mode",
+      "jailbreak mode",
+      "god mode",
+      "sudo mode",
+      "debug mode",
+      "dan mode",
+      "admin mode",
+      "unrestricted mode",
+      "maintenance mode"
+    ],
+    pattern:
+      " (?:output only|enabled can|is enabled|enabled:|activated|engaged|unlocked|and (?:have|has) no|and answer|answer every|now: )"
   },
   {
     family: "jailbreak",
     name: "free-persona",
     severity: "high",
     score: 100,
-    starts: ["act as", "act like", "roleplay as", "role play as", "role-play as", "simulate", "pretend to be", "pretend you are", "pretend you're", "you are", "you're", "you are now", "you will be", "become", "respond as", "answer as", "speak as", "behave like", "behave as", "play the role of", "be my", "imagine you are", "play"],
+    starts: [
+      "act as",
+      "act like",
+      "roleplay as",
+      "role play as",
+      "role-play as",
+      "simulate",
+      "pretend to be",
+      "pretend you are",
+      "pretend you're",
+      "you are",
+      "you're",
+      "you are now",
+      "you will be",
+      "become",
+      "respond as",
+      "answer as",
+      "speak as",
+      "behave like",
+      "behave as",
+      "play the role of",
+      "be my",
+      "imagine you are",
+      "play"
+    ],
     pattern: ` (?:now |like )?(?:an? |my |the |your |you're |you are ){0,2}(?:[a-z]{1,14} ){0,2}?${free} (?:[a-z]{1,14} ){0,2}?${model}`
   },
   {
@@ -54,7 +125,17 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     name: "now-free",
     severity: "high",
     score: 100,
-    starts: ["you are", "you're", "you are now", "you are no longer", "you have been", "you were", "you've been", "ai is", "you are a chatbot that is"],
+    starts: [
+      "you are",
+      "you're",
+      "you are now",
+      "you are no longer",
+      "you have been",
+      "you were",
+      "you've been",
+      "ai is",
+      "you are a chatbot that is"
+    ],
     pattern: ` (?:now |finally |completely |fully |totally ){0,2}(?:unrestricted|uncensored|unfiltered|jailbroken|freed from|free (?:from|of) ~${limits}|liberated|free now|not (?:bound|restricted|limited|constrained) by|no longer (?:bound|restricted|limited|constrained)|not bound|unbound)`
   },
   {
@@ -62,7 +143,23 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     name: "no-rules-persona",
     severity: "high",
     score: 100,
-    starts: ["act as", "act like", "pretend", "imagine", "simulate", "you are", "you're", "assume", "there is", "roleplay as", "play the role of", "speak to me as", "answer as", "respond as", "be"],
+    starts: [
+      "act as",
+      "act like",
+      "pretend",
+      "imagine",
+      "simulate",
+      "you are",
+      "you're",
+      "assume",
+      "there is",
+      "roleplay as",
+      "play the role of",
+      "speak to me as",
+      "answer as",
+      "respond as",
+      "be"
+    ],
     pattern: ` (?:[a-z0-9',]{1,16} ){0,8}?(?:(?:ai|a\\.i\\.|assistant|chatbot|bot|model|llm|gpt|version)(?: [a-z0-9']{1,16}){0,3}? (?:with no|without(?: any)?|that has no|that have no|who has no|has no|had no|with zero|free of(?: all)?|that was never censored|was never|whose safety)|you (?:have no|had no|are without|don't have any)|that you (?:have no|are allowed to say anything))(?: [a-z]{1,14}){0,3}? ?(?:${limits}|censored|deleted|anything)`
   },
   {
@@ -79,7 +176,8 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     severity: "medium",
     score: 50,
     starts: ["who", "that", "and", "must", "always", "will", "you"],
-    pattern: " (?:always |must |will |can |shall |never ){0,2}(?:answers? (?:anything|any question|every question|everything)|refuses?(?: anything| a request)?|say anything|obeys? (?:every|any|all)|compl(?:y|ies) with (?:all|any|every))"
+    pattern:
+      " (?:always |must |will |can |shall |never ){0,2}(?:answers? (?:anything|any question|every question|everything)|refuses?(?: anything| a request)?|say anything|obeys? (?:every|any|all)|compl(?:y|ies) with (?:all|any|every))"
   },
   {
     family: "jailbreak",
@@ -87,7 +185,8 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     severity: "high",
     score: 100,
     starts: ["grandmother", "grandma", "granny", "grandfather", "grandpa"],
-    pattern: " (?:[a-z]{1,14} ){0,6}?(?:used to|would|who) (?:[a-z]{1,14} ){0,5}?(?:napalm|bombs?|meth|explosives?|license keys?|licence keys?|windows|keys?|malware|weapons?|passwords?|drugs?)"
+    pattern:
+      " (?:[a-z]{1,14} ){0,6}?(?:used to|would|who) (?:[a-z]{1,14} ){0,5}?(?:napalm|bombs?|meth|explosives?|license keys?|licence keys?|windows|keys?|malware|weapons?|passwords?|drugs?)"
   },
   {
     family: "jailbreak",
@@ -110,14 +209,23 @@ export const jailbreakRules: ReadonlyArray<Rule<"jailbreak">> = [
     name: "jailbreak",
     severity: "medium",
     score: 60,
-    starts: ["jailbreak yourself", "jailbroken", "jailbreak mode", "jailbreak prompt", "stay in character and answer anything", "unlock all your", "unlock your"],
+    starts: [
+      "jailbreak yourself",
+      "jailbroken",
+      "jailbreak mode",
+      "jailbreak prompt",
+      "stay in character and answer anything",
+      "unlock all your",
+      "unlock your"
+    ],
     pattern: ""
   }
 ]
 
 const safety =
   "(?:safety|content|ethical|ethics|moral|moderation|usage|security|guideline|censorship|openai|anthropic|internal|output)"
-const guards = "(?:filters?|guidelines?|guardrails?|polic(?:y|ies)|restrictions?|rules?|protocols?|safeguards?|safety|censorship|moderation|constraints?|measures|training)"
+const guards =
+  "(?:filters?|guidelines?|guardrails?|polic(?:y|ies)|restrictions?|rules?|protocols?|safeguards?|safety|censorship|moderation|constraints?|measures|training)"
 
 export const bypassRules: ReadonlyArray<Rule<"bypass">> = [
   {
@@ -125,7 +233,23 @@ export const bypassRules: ReadonlyArray<Rule<"bypass">> = [
     name: "turn-off",
     severity: "high",
     score: 100,
-    starts: ["disable", "turn off", "switch off", "deactivate", "bypass", "circumvent", "evade", "get around", "remove", "break", "violate", "lift", "suspend", "drop", "shut off"],
+    starts: [
+      "disable",
+      "turn off",
+      "switch off",
+      "deactivate",
+      "bypass",
+      "circumvent",
+      "evade",
+      "get around",
+      "remove",
+      "break",
+      "violate",
+      "lift",
+      "suspend",
+      "drop",
+      "shut off"
+    ],
     pattern: ` (?:any |all |of |the ){0,3}(?:your|ur) (?:own |internal |built in |[a-z]{1,14} ){0,2}?${guards}`
   },
   {
@@ -150,7 +274,21 @@ export const bypassRules: ReadonlyArray<Rule<"bypass">> = [
     name: "guards-off",
     severity: "high",
     score: 100,
-    starts: ["all guardrails", "all restrictions", "all filters", "all safety", "all of your safety", "your safety", "your guidelines", "your restrictions", "your filters", "restrictions", "the content policy", "safety", "content policies"],
+    starts: [
+      "all guardrails",
+      "all restrictions",
+      "all filters",
+      "all safety",
+      "all of your safety",
+      "your safety",
+      "your guidelines",
+      "your restrictions",
+      "your filters",
+      "restrictions",
+      "the content policy",
+      "safety",
+      "content policies"
+    ],
     pattern: ` ?(?:[a-z]{1,12} ){0,2}?(?:is|are|have been|has been|do) (?:now |all |hereby )?(?:disabled|lifted|removed|off|suspended|not apply|deactivated|gone)`
   },
   {
@@ -158,16 +296,43 @@ export const bypassRules: ReadonlyArray<Rule<"bypass">> = [
     name: "never-refuse",
     severity: "medium",
     score: 60,
-    starts: ["do not refuse", "don't refuse", "never refuse", "you cannot refuse", "you can't refuse", "you must not refuse", "must never refuse", "without refusing", "refusing is not", "no refusals", "never say no"],
-    pattern: "(?! to eat)(?= ?(?:[.,!;]|$|and |any|my|to answer|a |anything|allowed|or |me|this|the request|under|for any|\\n))"
+    starts: [
+      "do not refuse",
+      "don't refuse",
+      "never refuse",
+      "you cannot refuse",
+      "you can't refuse",
+      "you must not refuse",
+      "must never refuse",
+      "without refusing",
+      "refusing is not",
+      "no refusals",
+      "never say no"
+    ],
+    pattern:
+      "(?! to eat)(?= ?(?:[.,!;]|$|and |any|my|to answer|a |anything|allowed|or |me|this|the request|under|for any|\\n))"
   },
   {
     family: "bypass",
     name: "must-not-refuse",
     severity: "high",
     score: 100,
-    starts: ["you cannot refuse", "you can't refuse", "you must not refuse", "you must never refuse", "you are not allowed to refuse", "answer every question without", "never say no and never", "comply with every request", "do not refuse, and", "and do not refuse", "and never refuse", "start your reply with"],
-    pattern: "(?: (?:my|any|a|this) (?:request|order|question)s?| (?:any |all )?(?:filters?|refusing|refusal|exception)| say that you are| (?:without|and)|[.!]| ~~(?:do not refuse|never refuse|sure, here)|(?= ?$))"
+    starts: [
+      "you cannot refuse",
+      "you can't refuse",
+      "you must not refuse",
+      "you must never refuse",
+      "you are not allowed to refuse",
+      "answer every question without",
+      "never say no and never",
+      "comply with every request",
+      "do not refuse, and",
+      "and do not refuse",
+      "and never refuse",
+      "start your reply with"
+    ],
+    pattern:
+      "(?: (?:my|any|a|this) (?:request|order|question)s?| (?:any |all )?(?:filters?|refusing|refusal|exception)| say that you are| (?:without|and)|[.!]| ~~(?:do not refuse|never refuse|sure, here)|(?= ?$))"
   },
   {
     family: "bypass",
@@ -182,8 +347,17 @@ export const bypassRules: ReadonlyArray<Rule<"bypass">> = [
     name: "without-restrictions",
     severity: "medium",
     score: 50,
-    starts: ["without any", "without all", "answer without", "respond without", "reply without", "speak without", "explain without"],
-    pattern: " (?:restrictions?|filters?|censorship|limits?|limitations?|warnings?|refusals?|rules|any restrictions|any filters)(?! on)(?: (?:or|and|of) [a-z]{1,14})?"
+    starts: [
+      "without any",
+      "without all",
+      "answer without",
+      "respond without",
+      "reply without",
+      "speak without",
+      "explain without"
+    ],
+    pattern:
+      " (?:restrictions?|filters?|censorship|limits?|limitations?|warnings?|refusals?|rules|any restrictions|any filters)(?! on)(?: (?:or|and|of) [a-z]{1,14})?"
   },
   {
     family: "bypass",
@@ -191,14 +365,26 @@ export const bypassRules: ReadonlyArray<Rule<"bypass">> = [
     severity: "high",
     score: 100,
     starts: ["respond", "answer", "reply", "write", "speak", "talk", "act"],
-    pattern: " (?:in an? |to me |everything |completely |fully |as ){0,3}(?:uncensored|unfiltered|unrestricted)(?:,| and| way| mode| manner|ly| version| ai)"
+    pattern:
+      " (?:in an? |to me |everything |completely |fully |as ){0,3}(?:uncensored|unfiltered|unrestricted)(?:,| and| way| mode| manner|ly| version| ai)"
   },
   {
     family: "bypass",
     name: "not-bound",
     severity: "high",
     score: 100,
-    starts: ["you don't have to", "you do not have to", "you need not", "you are allowed to", "you may", "you are permitted to", "you can", "don't", "do not", "never"],
+    starts: [
+      "you don't have to",
+      "you do not have to",
+      "you need not",
+      "you are allowed to",
+      "you may",
+      "you are permitted to",
+      "you can",
+      "don't",
+      "do not",
+      "never"
+    ],
     pattern: ` (?:break|violate|ignore|disregard|bypass|follow|obey|respect|apply|mention|adhere to) (?:any |all |of ){0,2}(?:your|the|openai's|any) (?:own |[a-z]{1,14} ){0,1}?(?:guidelines?|polic(?:y|ies)|content rules|safety rules?|restrictions?|content polic(?:y|ies))`
   },
   {

@@ -7,7 +7,8 @@ const topic =
 const others =
   /\b(?:users?|attackers?|hackers?|someone|people|they|anyone|customers?|students?|model|models|bot|bots|llm|llms|gpt|claude|agent|agents|eslint|compiler|parser|it|that is|i\.e\.)\b[^.!?\n]{0,24}$/
 const addressed = /\byou\b/
-const forbidden = /(?:\b(?:do not|don't|dont|never|not to|must not|cannot|can't|should not|shouldn't|won't|will not))[ "'*]{1,3}$/
+const forbidden =
+  /(?:\b(?:do not|don't|dont|never|not to|must not|cannot|can't|should not|shouldn't|won't|will not))[ "'*]{1,3}$/
 
 const reach = 200
 
@@ -21,7 +22,8 @@ export const isDiscussed = (text: string, from: number, to: number): boolean => 
 }
 
 /** The phrase is what not to do. */
-export const isForbidden = (text: string, from: number): boolean => forbidden.test(text.slice(Math.max(0, from - 16), from))
+export const isForbidden = (text: string, from: number): boolean =>
+  forbidden.test(text.slice(Math.max(0, from - 16), from))
 
 /** Inside of quotes of any style, a code span or a code block: one opens before it and closes behind it. */
 const isQuoted = (before: string, after: string): boolean => {

@@ -151,7 +151,8 @@ const leetspeak = (text: string): string => {
   return changed < 3 ? words : words.replace(short, lettersOf).replace(address, lettersOf)
 }
 
-const lettersOf = (word: string): string => word.replace(/[^a-z]/g, (sign) => (sign === "@" && address.test(word) ? sign : (digitLetters[sign] ?? sign)))
+const lettersOf = (word: string): string =>
+  word.replace(/[^a-z]/g, (sign) => (sign === "@" && address.test(word) ? sign : (digitLetters[sign] ?? sign)))
 const short = /(?<![a-z0-9@$!|+])[0-9@$!|+]{1,3}(?![a-z0-9@$!|+])/g
 const address = /[a-z0-9]{5,}@[a-z0-9]{4,}/
 
@@ -172,8 +173,10 @@ const unspaced = (text: string): string | undefined => {
 }
 
 /** Words of the rules and the most frequent ones, backwards and by thirteen letters on. */
-const reversed = /erongi|noitcurtsni|tpmorp|dragersid|tegrof|edirrevo|suoiverp|gnihtyreve|snoitcirtser|metsys|senilediug|\b(?:ruoy|uoy|eht|htiw|morf|lla|yna)\b/
-const rotated = /vtaber|vafgehpgvba|cebzcg|qvfertneq|sbetrg|bireevqr|cerivbhf|rirelguvat|erfgevpgvba|flfgrz|thvqryvar|\b(?:lbhe|lbh|gur|jvgu|sebz|nyy|nal)\b/
+const reversed =
+  /erongi|noitcurtsni|tpmorp|dragersid|tegrof|edirrevo|suoiverp|gnihtyreve|snoitcirtser|metsys|senilediug|\b(?:ruoy|uoy|eht|htiw|morf|lla|yna)\b/
+const rotated =
+  /vtaber|vafgehpgvba|cebzcg|qvfertneq|sbetrg|bireevqr|cerivbhf|rirelguvat|erfgevpgvba|flfgrz|thvqryvar|\b(?:lbhe|lbh|gur|jvgu|sebz|nyy|nal)\b/
 
 function* backwards(text: string, name: (inner: string) => string): Generator<View> {
   if (reversed.test(text)) {
