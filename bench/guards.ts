@@ -18,7 +18,7 @@ const parts: ReadonlyArray<LlmResponse.LlmPart> = [
 ]
 
 /** Every part on its own, as a client over HTTP gives them. */
-const bare: LlmProvider.Service = {
+export const bare: LlmProvider.Service = {
   provider: "bench",
   model: "m",
   endpoint: "bench",

@@ -10,6 +10,7 @@ import { freshKeySuite, grownKeySuite } from "./keys.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
 import { retrySuite, stackSuite, timeoutSuite } from "./policies.ts"
 import { redisSuites } from "./redis.ts"
+import { telemetryStreamSuite, telemetrySuite } from "./telemetry.ts"
 import { vectorSuites } from "./vectors.ts"
 
 const wanted = (process.argv[2] ?? "").toLowerCase()
@@ -31,7 +32,9 @@ const all = [
   freshKeySuite,
   grownKeySuite,
   streamSuite,
-  inputSuite
+  inputSuite,
+  telemetrySuite,
+  telemetryStreamSuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const vectors = wanted.includes("vector") ? vectorSuites() : []

@@ -5,11 +5,14 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import type { Open as Receipt } from "./Receipt.ts"
 
 export interface Ledger {
   /** Attempts made or begun; the first one is there from the start. */
   used: number
   readonly max: number
+  /** Of the call, where one is kept. */
+  readonly receipt?: Receipt | undefined
 }
 
 /** The ledger of the running call; `undefined` outside of one. */
@@ -23,7 +26,22 @@ export const Current: Context.Reference<Ledger | undefined> = Context.Reference<
 /** Most attempts of any kind that one call may make, unless told otherwise. */
 export const defaultMax = 8
 
-export const make = (max: number): Ledger => ({ used: 1, max })
+export const make = (max: number, receipt?: Receipt): Ledger => ({ used: 1, max, receipt })
+
+/** The same ledger with another receipt. */
+export const withReceipt = (ledger: Ledger, receipt: Receipt): Ledger & { readonly receipt: Receipt } => ({
+  get used() {
+    return ledger.used
+  },
+  set used(used) {
+    ledger.used = used
+  },
+  max: ledger.max,
+  receipt
+})
+
+/** The receipt of the call of this fiber; `undefined` where nobody keeps one. */
+export const receiptOf = (fiber: Fiber.Fiber<unknown, unknown>): Receipt | undefined => fiber.getRef(Current)?.receipt
 
 /** Takes one more attempt for the call of this fiber, if one is left; a call without a ledger is not bounded by one. */
 export const take = (fiber: Fiber.Fiber<unknown, unknown>): boolean => {

@@ -11,7 +11,8 @@ import type * as Fiber from "effect/Fiber"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Attempts from "./Attempts.ts"
+import * as Tracer from "effect/Tracer"
+import * as Attempts from "./Attempts.ts"
 import type * as Caller from "./Caller.ts"
 import { type Step, stepsOf } from "./internal/admission.ts"
 import { draining, sending } from "./internal/draining.ts"
@@ -23,6 +24,7 @@ import type { Service } from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
 import type { LlmPart, Usage } from "./LlmResponse.ts"
 import type * as QuotaStore from "./QuotaStore.ts"
+import type * as Receipt from "./Receipt.ts"
 
 export type Gate = Admitting | Reserving
 
@@ -95,6 +97,8 @@ export interface Call {
   readonly unique: () => string
   /** What all attempts of one call have in common; `undefined` outside of a policy that opens it. */
   readonly attempts: Attempts.Ledger | undefined
+  /** For what the call's receipt is to say of it. */
+  readonly note?: Receipt.Note | undefined
 }
 
 /** How an attempt ended. */
@@ -136,18 +140,23 @@ export const through =
 const gated = (gates: ReadonlyArray<Gate>, inner: Service): Service => {
   const steps = stepsOf(gates)
   const judged = (request: LlmRequest) => Effect.flatMap(inner.generate(request), (answer) => judge(inner, answer))
+  const traced = (request: LlmRequest, span: Tracer.Span | undefined) =>
+    span === undefined ? judged(request) : Effect.provideService(judged(request), Tracer.ParentSpan, span)
   const settled = (request: LlmRequest) =>
     Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
       const running = new Running(inner, request, fiber)
       // the finalizer first and admission inside of it: the other way round a yield between them would leak
       return Effect.onExit(
-        Effect.suspend(() => running.admit(steps, 0, () => judged(request))),
+        Effect.suspend(() => running.admit(steps, 0, (span) => traced(request, span))),
         (exit) => running.settle(exit)
       )
     })
   return {
     ...inner,
-    generate: gates.length === 0 ? judged : settled,
+    generate: (request) => {
+      if (gates.length > 0) return settled(request)
+      return Effect.withFiber((fiber) => (Attempts.receiptOf(fiber) === undefined ? judged(request) : settled(request)))
+    },
     stream: (request) =>
       Stream.fromChannel(
         Channel.fromTransformBracket((_upstream, _outer, scope) =>
@@ -176,7 +185,13 @@ const opening = (
       return running.settle(watch.exit, watch)
     })
     const admitted = Effect.onError(
-      Effect.suspend(() => running.admit(steps, 0, () => Channel.toPullScoped(inner.stream(request).channel, scope))),
+      Effect.suspend(() =>
+        running.admit(steps, 0, (span) => {
+          const stream = inner.stream(request)
+          const traced = span === undefined ? stream : Stream.provideService(stream, Tracer.ParentSpan, span)
+          return Channel.toPullScoped(traced.channel, scope)
+        })
+      ),
       (cause) => Effect.sync(() => (pull = watch.ended(cause)))
     )
     // the settle is added before the provider's own finalizers, so that these run first

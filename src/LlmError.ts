@@ -7,6 +7,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AiError from "effect/ai/AiError"
 import { bare } from "./internal/bare.ts"
+import { Receipt } from "./internal/receipts.ts"
 import { type Consequence, consequence, table } from "./internal/consequences.ts"
 import {
   BudgetExceeded,
@@ -59,7 +60,9 @@ export class LlmError extends Schema.TaggedError<LlmError>()("LlmError", {
   retryAfter: Schema.optional(Schema.Duration),
   phase: Schema.optional(Phase),
   /** The provider's own word on retrying (`x-should-retry`); `false` stands above the table. */
-  shouldRetry: Schema.optional(Schema.Boolean)
+  shouldRetry: Schema.optional(Schema.Boolean),
+  /** How the call went, where telemetry keeps receipts. */
+  receipt: Schema.optional(Receipt)
 }) {
   override get message(): string {
     return `${this.provider}/${this.model}: ${this.reason.message}`
@@ -81,6 +84,13 @@ export const refuse = (provider: string, model: string, reason: Reason): LlmErro
     retryAfter: "retryAfter" in reason ? reason.retryAfter : undefined,
     phase: "refused"
   })
+
+/** The same failure with the receipt of its call, and without a second stack. */
+export const withReceipt = (error: LlmError, receipt: typeof Receipt.Type): LlmError => {
+  const copy = bare(LlmError, { ...error, _tag: "LlmError", receipt })
+  Object.defineProperty(copy, "stack", { configurable: true, get: () => error.stack })
+  return copy
+}
 
 const carriedJson = Schema.toCodecJson(LlmError)
 const encodeCarried = Schema.encodeUnknownOption(carriedJson)

@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
+import type { Receipt } from "./Receipt.ts"
 
 /** One part of a streamed answer. */
 export type LlmPart = Response.StreamPartEncoded
@@ -16,15 +17,19 @@ export class LlmResponse {
   readonly provider: string
   readonly model: string
   readonly parts: ReadonlyArray<Response.PartEncoded>
+  /** How the answer came about, where telemetry keeps receipts. That of a stream is in its finish part (`receiptOf`). */
+  readonly receipt: Receipt | undefined
 
   constructor(fields: {
     readonly provider: string
     readonly model: string
     readonly parts: ReadonlyArray<Response.PartEncoded>
+    readonly receipt?: Receipt | undefined
   }) {
     this.provider = fields.provider
     this.model = fields.model
     this.parts = fields.parts
+    this.receipt = fields.receipt
   }
 
   /** The whole text of the answer, `""` when there is none. */

@@ -31,12 +31,15 @@ import type { QuotaStore } from "./QuotaStore.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 import * as Retry from "./Retry.ts"
 import * as SemanticCache from "./SemanticCache.ts"
+import * as Telemetry from "./Telemetry.ts"
 import * as Timeouts from "./Timeouts.ts"
 import type { VectorIndex } from "./VectorIndex.ts"
 
 export interface Slots {
   /** How long a call, an attempt, the first part and a pause may take. Always there, with the defaults of `Timeouts`. */
   readonly timeouts?: Timeouts.Options | undefined
+  /** Tells of every call: metrics, spans where there is a tracer, lines in the log. Always there; `false` leaves it out. */
+  readonly telemetry?: Telemetry.Options | false | undefined
   /** What answers when no provider does. */
   readonly degrade?: Degrade.Options | undefined
   /** Looks at requests before they are answered from a cache or sent. `{}` for the defaults of `Guardrails`. */
@@ -104,6 +107,7 @@ type ServicesOf<O extends Pick<Options, "providers">> = Layer.Services<O["provid
 /** From the outside in. What stands behind `fallback` is made once for each provider. */
 export const order = [
   "deadline",
+  "telemetry",
   "degrade",
   "inputGuard",
   "cache",
@@ -227,7 +231,7 @@ export const embeddings = <const O extends EmbeddingsOptions>(
   Layer.Services<O["model"]> | Required[Used<O>]
 > => {
   const { cache, model, name, provider, ...slots } = options as EmbeddingsOptions // what O extends
-  const wrap = make(slots, 1)
+  const wrap = make({ ...slots, telemetry: false }, 1)
   const gating = gatesOf(slots)
   const timeToLive = finiteMillis("Resilient.embeddings: cache.timeToLive", cache?.timeToLive ?? "1 day")
   const built = Effect.gen(function* () {
@@ -246,9 +250,7 @@ export const embeddings = <const O extends EmbeddingsOptions>(
 }
 
 type Name = (typeof order)[number]
-
 type Caches = { readonly [K in "cache" | "semanticCache"]?: Wrap | undefined }
-
 type Wrap = (inner: LlmProvider.Service) => LlmProvider.Service
 
 /**
@@ -262,7 +264,8 @@ export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name>
   }
   const times = integer("Resilient.layer: retry.timesBeforeFallback", retry?.timesBeforeFallback ?? 1, 0)
   const wraps: Record<Exclude<Name, "fallback" | "retry" | "cache" | "semanticCache">, Wrap> = {
-    deadline: Timeouts.deadline(timeouts, retry?.maxAttempts),
+    deadline: Timeouts.deadline(timeouts, retry?.maxAttempts, slots.telemetry !== false),
+    telemetry: slots.telemetry === false ? unchanged : Telemetry.make(slots.telemetry),
     degrade: slots.degrade === undefined ? unchanged : Degrade.make(slots.degrade),
     inputGuard: slots.inputGuard === undefined ? unchanged : Guardrails.makeInput(slots.inputGuard),
     outputGuard: slots.outputGuard === undefined ? unchanged : Guardrails.makeOutput(slots.outputGuard),

@@ -25,6 +25,7 @@ import { LlmError, type Phase, TimedOut } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
 import { isVisible, type LlmPart } from "./LlmResponse.ts"
+import * as Receipt from "./Receipt.ts"
 
 /** Times above zero; `Duration.infinity` switches one off. */
 export interface Options {
@@ -164,35 +165,52 @@ const bounded = (inner: LlmProvider.Service, request: LlmRequest, limits: Limits
 export const deadline = (
   options: Options = {},
   /** Most attempts of any kind of one call, in the ledger that is opened with it. */
-  maxAttempts = Attempts.defaultMax
+  maxAttempts = Attempts.defaultMax,
+  /** Whether a receipt is opened with it, for who tells of calls inside. */
+  keepsReceipt = false
 ): ((inner: LlmProvider.Service) => LlmProvider.Service) => {
   const total = positiveMillis("Timeouts.deadline: total", options.total ?? "10 minutes")
   const consumerIdle = positiveMillis("Timeouts.deadline: consumerIdle", options.consumerIdle ?? "1 minute")
   return (inner) => ({
     ...inner,
     generate: (request) =>
-      Effect.withFiber((fiber) => Effect.updateContext(inner.generate(request), opened(fiber, total, maxAttempts))),
-    stream: (request) => pulling((scope) => attended(inner, request, { total, consumerIdle, maxAttempts }, scope))
+      Effect.withFiber((fiber) =>
+        Effect.updateContext(inner.generate(request), opened(fiber, { total, maxAttempts, keepsReceipt }))
+      ),
+    stream: (request) =>
+      pulling((scope) => attended(inner, request, { total, consumerIdle, maxAttempts, keepsReceipt }, scope))
   })
 }
 
-/** Both references of a call in one change of context, which is what costs; adding to it does not. */
+interface Opening {
+  readonly total: number
+  readonly maxAttempts: number
+  readonly keepsReceipt: boolean
+}
+
+/** All references of a call in one change of context, which is what costs; adding to it does not. */
 const opened =
-  (fiber: Fiber.Fiber<unknown, unknown>, total: number, maxAttempts: number) =>
+  (fiber: Fiber.Fiber<unknown, unknown>, { keepsReceipt, maxAttempts, total }: Opening) =>
   (context: Context.Context<never>): Context.Context<never> => {
     const bounded = Context.add(context, Deadline, earlier(fiber, total))
     const ledger = fiber.getRef(Attempts.Current)
-    return ledger === undefined ? Context.add(bounded, Attempts.Current, Attempts.make(maxAttempts)) : bounded
+    if (ledger === undefined) {
+      const receipt = keepsReceipt ? new Receipt.Open() : undefined
+      return Context.add(bounded, Attempts.Current, Attempts.make(maxAttempts, receipt))
+    }
+    if (ledger.receipt === undefined && !keepsReceipt) return bounded
+    // a stack within another one is an attempt of that one
+    return Context.add(bounded, Attempts.Current, Attempts.withReceipt(ledger, Receipt.opened(ledger.receipt)))
   }
 
 /** The parts of a stream for as long as somebody asks for them. */
 const attended = (
   inner: LlmProvider.Service,
   request: LlmRequest,
-  limits: { readonly total: number; readonly consumerIdle: number; readonly maxAttempts: number },
+  limits: Opening & { readonly consumerIdle: number },
   scope: Scope.Scope
 ): Effect.Effect<Parts> => {
-  const { consumerIdle, maxAttempts, total } = limits
+  const { consumerIdle } = limits
   const own = Scope.forkUnsafe(scope)
   let closing: Fiber.Fiber<void> | undefined
   let consumer: Fiber.Fiber<unknown, unknown>
@@ -210,7 +228,7 @@ const attended = (
     return parts
   }
   let source: Parts = Effect.withFiber((fiber) => {
-    const stream = Stream.updateContext(inner.stream(request), opened(fiber, total, maxAttempts))
+    const stream = Stream.updateContext(inner.stream(request), opened(fiber, limits))
     return Effect.flatMap(Channel.toPullScoped(stream.channel, own), (pull) => (source = Effect.map(pull, arrived)))
   })
   const pull: Parts = Effect.withFiber((fiber) => {

@@ -18,7 +18,8 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "CacheStore",
     "CacheControl",
     "VectorIndex",
-    "Metrics"
+    "Metrics",
+    "Receipt"
   ],
   ["LlmProvider", "Tokens", "Guard"],
   ["Gate", "Pricing"],
@@ -33,7 +34,8 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
     "Budget",
     "Cache",
     "SemanticCache",
-    "Guardrails"
+    "Guardrails",
+    "Telemetry"
   ],
   [
     "OpenAi",

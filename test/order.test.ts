@@ -8,12 +8,12 @@ import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Cache from "effect-ballast/Cache"
 import * as CacheStore from "effect-ballast/CacheStore"
-import * as Deadline from "effect-ballast/Deadline"
 import type * as Gate from "effect-ballast/Gate"
 import * as Guard from "effect-ballast/Guard"
 import type * as LlmError from "effect-ballast/LlmError"
 import type { Service } from "effect-ballast/LlmProvider"
 import { makeUnsafe } from "effect-ballast/LlmRequest"
+import type * as Receipt from "effect-ballast/Receipt"
 import * as Resilient from "effect-ballast/Resilient"
 import { TestProvider } from "effect-ballast/testing"
 
@@ -91,18 +91,34 @@ interface Statement {
 
 const statements: ReadonlyArray<Statement> = [
   {
-    pair: ["deadline", "degrade"],
-    says: "what stands in for an answer is looked up within the call's own deadline",
+    pair: ["deadline", "telemetry"],
+    says: "a stream that is taken from a reader who asks for nothing is told of when that happens",
     holds: (order) =>
       Effect.gen(function* () {
-        let seen = 0
-        const lookup = Effect.map(Deadline.Deadline, (deadline) => {
-          seen = deadline
-          return "static"
-        })
+        const told: Array<string> = []
+        const onReceipt = ({ attempts }: Receipt.Receipt) =>
+          Effect.sync(() => void told.push(attempts[0]?.outcome ?? ""))
+        const steps = [TestProvider.paced("a long answer", { every: "1 second" })]
+        const stream = stack({ telemetry: { onReceipt } }, [TestProvider.make({ steps })], order).stream(request)
+        const reading = Stream.runForEach(stream, (part) => (part.type === "text-delta" ? Effect.never : Effect.void))
+        const fiber = yield* Effect.forkChild(Effect.exit(reading))
+        yield* TestClock.adjust("10 minutes")
+        const before = told.length
+        yield* Fiber.interrupt(fiber)
+        return before === 1
+      })
+  },
+  {
+    pair: ["telemetry", "degrade"],
+    says: "an answer that stands in for a failure is told of as what it is",
+    holds: (order) =>
+      Effect.gen(function* () {
+        let source = ""
+        const onReceipt = (receipt: Receipt.Receipt) => Effect.sync(() => void (source = receipt.source))
         const provider = TestProvider.make({ steps: [internal] })
-        const slots = { timeouts: { total: "1 minute" }, degrade: { static: () => lookup } } as const
-        return outcomeOf(yield* run(stack(slots, [provider], order).generate(request))) === "static" && seen < Infinity
+        const slots = { telemetry: { onReceipt }, degrade: { static: "sorry" } }
+        yield* run(stack(slots, [provider], order).generate(request))
+        return source === "static"
       })
   },
   {

@@ -76,6 +76,7 @@ class Attempt implements Claim {
     this.quoted = quoted
     this.shares = purse.sharesOf(call.caller, call.provider)
     this.subject = purse.subjectOf(call, prices, quoted.at)
+    if (call.note !== undefined) call.note.reserved = quoted.reserved
     const large = purse.settings.enforces ? purse.tooLarge(call.caller, quoted.reserved) : undefined
     if (large !== undefined) {
       purse.refused(large)
@@ -185,6 +186,11 @@ class Attempt implements Claim {
   actual(settlement: Settlement): ReadonlyArray<number> {
     this.bill = billOf(this.purse, this.quoted, settlement)
     const amount = this.bill?.amount ?? 0
+    const { note } = this.call
+    if (note !== undefined) {
+      note.cost = amount
+      if (this.bill?.charge.tokens !== undefined) note.tokens = this.bill.charge.tokens
+    }
     if (this.holds) {
       this.holds = false
       for (const [i, meter] of this.meters.entries()) {

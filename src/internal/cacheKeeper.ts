@@ -10,6 +10,7 @@ import type { Entry, Service as Store } from "../CacheStore.ts"
 import type * as Response from "effect/ai/Response"
 import type { LlmPart, Usage } from "../LlmResponse.ts"
 import * as Metrics from "../Metrics.ts"
+import type { Open as Receipt } from "../Receipt.ts"
 import { check, type Stored } from "./cacheEntry.ts"
 import type { Asked, Settings } from "./caching.ts"
 import { onTheSpot } from "./onTheSpot.ts"
@@ -65,18 +66,16 @@ export class CacheKeeper {
     }
   }
 
-  count(result: Result): void {
+  count(result: Result, receipt?: Receipt): void {
     this.counts[result]++
     this.metrics[result].updateUnsafe(1, this.context)
+    if (receipt === undefined) return
+    receipt.cache = result
+    if (result !== "miss" && result !== "bypass") receipt.source = result === "shared" ? "shared" : "cache"
   }
 
-  counted<A, E, R>(result: Result, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    this.count(result)
-    return self
-  }
-
-  hit({ state, stored }: Found, caller: Identity): void {
-    this.count(state === "fresh" ? "hit" : "stale")
+  hit({ state, stored }: Found, { caller, receipt }: Pick<Asked, "caller" | "receipt">): void {
+    this.count(state === "fresh" ? "hit" : "stale", receipt)
     this.saved(stored.parts, stored, caller)
   }
 

@@ -1,6 +1,5 @@
 /** What a cache does with a call: finds an answer, joins a call that is on its way, or makes one and keeps its answer. */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -10,15 +9,15 @@ import * as Stream from "effect/Stream"
 import * as Attempts from "../Attempts.ts"
 import { CacheControl } from "../CacheControl.ts"
 import * as Caller from "../Caller.ts"
-import * as Deadline from "../Deadline.ts"
 import { consequence, type LlmError } from "../LlmError.ts"
+import type * as Receipt from "../Receipt.ts"
 import type { Service as Provider } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import { isVisible, type LlmPart, type LlmResponse } from "../LlmResponse.ts"
 import * as entries from "./cacheEntry.ts"
 import type { CacheKeeper, Found } from "./cacheKeeper.ts"
 import { answeredBy, Flight } from "./flight.ts"
-import { bounded, isPersonal } from "./sharedCall.ts"
+import { bounded, contextOf, isPersonal } from "./sharedCall.ts"
 
 export interface Settings {
   /** Milliseconds. */
@@ -44,6 +43,7 @@ export interface Asked {
   /** Milliseconds that its answer is kept. */
   readonly timeToLive: number
   readonly refreshes: boolean
+  readonly receipt: Receipt.Open | undefined
 }
 
 export type KeyOf = (
@@ -100,7 +100,15 @@ export class Caching {
     if (named === undefined) return undefined
     const timeToLive =
       control.timeToLive === undefined ? this.settings.timeToLive : Duration.toMillis(control.timeToLive)
-    return { request, provider, ...named, caller: identity, timeToLive, refreshes: control.mode === "refresh" }
+    return {
+      request,
+      provider,
+      ...named,
+      caller: identity,
+      timeToLive,
+      refreshes: control.mode === "refresh",
+      receipt: Attempts.receiptOf(caller)
+    }
   }
 
   private generate(
@@ -109,7 +117,10 @@ export class Caching {
     request: LlmRequest
   ): Effect.Effect<LlmResponse, LlmError> {
     const asked = this.asked(caller, inner, request)
-    if (asked === undefined) return this.keeper.counted("bypass", inner.generate(request))
+    if (asked === undefined) {
+      this.keeper.count("bypass", Attempts.receiptOf(caller))
+      return inner.generate(request)
+    }
     const hit = this.onTheSpot(caller, asked, "generate")
     return hit === undefined ? this.joining(asked) : Exit.succeed(entries.responseOf(hit.stored, hit.storedAt))
   }
@@ -131,7 +142,10 @@ export class Caching {
     request: LlmRequest
   ): Stream.Stream<LlmPart, LlmError> {
     const asked = this.asked(caller, inner, request)
-    if (asked === undefined) return Stream.unwrap(this.keeper.counted("bypass", Effect.succeed(inner.stream(request))))
+    if (asked === undefined) {
+      this.keeper.count("bypass", Attempts.receiptOf(caller))
+      return inner.stream(request)
+    }
     const hit = this.onTheSpot(caller, asked, "stream")
     return hit === undefined ? this.following(asked) : Stream.fromIterable(entries.partsOf(hit.stored, hit.storedAt))
   }
@@ -166,7 +180,7 @@ export class Caching {
     if (known === undefined) return { flight: this.start(caller, asked, method), leads: true, collects }
     known.enter(collects)
     // one that has ended is only waiting to be stored
-    this.keeper.count(known.exit === undefined ? "shared" : "hit")
+    this.keeper.count(known.exit === undefined ? "shared" : "hit", asked.receipt)
     return { flight: known, leads: false, collects }
   }
 
@@ -186,14 +200,14 @@ export class Caching {
     const found = this.keeper.findOnTheSpot(asked, caller.getRef(Clock.Clock).currentTimeMillisUnsafe())
     if (found === undefined || found.state === "expired") return undefined
     if (found.state === "stale") this.revalidate(caller, asked, method)
-    this.keeper.hit(found, asked.caller)
+    this.keeper.hit(found, asked)
     return found
   }
 
   private revalidate(caller: Fiber.Fiber<unknown, unknown>, asked: Asked, method: Method): void {
     if (this.flights.has(asked.key)) return
     // whoever it is begun for never leaves: it goes on to its end
-    this.start(caller, { ...asked, refreshes: true }, method)
+    this.start(caller, { ...asked, refreshes: true, receipt: asked.receipt?.behind() }, method)
   }
 
   /** With the first caller's context, who pays, and has a seat; the call has a deadline and a ledger of its own. */
@@ -203,12 +217,7 @@ export class Caching {
     this.flights.set(asked.key, flight)
     this.running.add(flight)
     const now = caller.getRef(Clock.Clock).currentTimeMillisUnsafe()
-    const context = caller.context.pipe(
-      Context.add(Deadline.Deadline, now + this.settings.total),
-      Context.add(Attempts.Current, Attempts.make(caller.getRef(Attempts.Current)?.max ?? Attempts.defaultMax)),
-      Context.add(Attempts.MayWait, true),
-      Context.add(Attempts.Race, undefined)
-    )
+    const context = contextOf(caller, now + this.settings.total, asked.receipt)
     const call = (stale: Found | undefined) => this.call(flight, asked, method, stale)
     const sought = asked.refreshes ? call(undefined) : this.sought(flight, asked, call)
     flight.start(context, bounded(asked.provider, now, this.settings.total, sought), () => {
@@ -226,7 +235,7 @@ export class Caching {
   ): Effect.Effect<void, LlmError> {
     return Effect.flatMap(this.keeper.find(asked), (found) => {
       if (found === undefined || found.state === "expired") return call(found)
-      this.keeper.hit(found, asked.caller)
+      this.keeper.hit(found, asked)
       flight.fulfil(entries.responseOf(found.stored, found.storedAt), entries.partsOf(found.stored, found.storedAt))
       if (found.state === "fresh") return Effect.void
       return Effect.withFiber((fiber) =>
@@ -239,7 +248,7 @@ export class Caching {
   }
 
   private call(flight: Flight, asked: Asked, method: Method, stale: Found | undefined): Effect.Effect<void, LlmError> {
-    this.keeper.count("miss")
+    this.keeper.count("miss", asked.receipt)
     const made = method === "generate" ? this.whole(flight, asked) : this.streamed(flight, asked)
     const answered = Effect.catchIf(
       made,
@@ -247,7 +256,7 @@ export class Caching {
         stale !== undefined && consequence(error).degrade !== "no" && !flight.recorded.some(isVisible),
       (error) => {
         if (stale === undefined) return Effect.fail(error)
-        this.keeper.count("stale")
+        this.keeper.count("stale", asked.receipt)
         flight.fulfil(entries.responseOf(stale.stored, stale.storedAt), entries.partsOf(stale.stored, stale.storedAt))
         return Effect.succeed(undefined)
       }

@@ -79,6 +79,7 @@ export class Watch {
   /** How the stream ended, as its pulls said; `undefined` when its reader left first. */
   exit: Exit.Exit<unknown, LlmError> | undefined
   finish: Response.FinishPartEncoded | undefined
+  metadata: Response.ResponseMetadataPartEncoded | undefined
   /** What came so far of texts, reasoning and arguments. */
   output = ""
   /** The arguments of tools come bit by bit, and then once more as a whole. */
@@ -114,6 +115,7 @@ export class Watch {
     this.answered = true
     for (const part of parts) {
       if (this.firstPartAt === undefined && isVisible(part)) this.firstPartAt = this.now()
+      if (part.type === "response-metadata") this.metadata ??= part
       this.streamsParams ||= part.type === "tool-params-delta"
       if (part.type !== "tool-call" || !this.streamsParams) this.output += outputOfPart(part)
       if (this.finish !== undefined || (part.type !== "error" && part.type !== "finish")) continue

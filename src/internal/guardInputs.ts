@@ -101,12 +101,14 @@ export const promptInjection = (options: PromptInjection = {}): Guard => {
   const scan = remembering(scanner)
   const judge = (texts: ReadonlyArray<GuardedText>, reports: ReadonlyArray<injection.Report>): Verdict => {
     const flagged = new Set<string>()
-    for (const [i, { findings }] of reports.entries())
+    for (const [i, { findings, truncated }] of reports.entries()) {
+      if (truncated) flagged.add("undecoded")
       for (const { family, severity } of findings) {
         const origin = texts[i]?.origin ?? "user"
         if (severities[severity] >= severities[blockAt]) return block(`${family} in the ${names[origin]}`)
         if (severities[severity] >= severities[flagAt]) flagged.add(family)
       }
+    }
     return flagged.size === 0 ? pass : flag(...flagged)
   }
   return {

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Attempts from "../Attempts.ts"
 import { Deadline } from "../Deadline.ts"
 import type { Checked, Guard } from "../Guard.ts"
 import { LlmError, type Phase, TimedOut } from "../LlmError.ts"
@@ -50,6 +51,10 @@ export class Watcher {
     const metric = guard.mode === "shadow" ? Metrics.guardrailShadow : Metrics.guardrail
     metric(guard.name, action).updateUnsafe(1, fiber.context)
     const { onEvent, side } = this
+    const receipt = Attempts.receiptOf(fiber)
+    if (receipt !== undefined)
+      for (const kind of kinds.length === 0 ? [undefined] : kinds)
+        receipt.found({ guard: guard.name, side, action, kind, mode: guard.mode })
     if (onEvent === undefined) return undefined
     const telling = (kinds.length === 0 ? [undefined] : kinds).map((kind) =>
       Effect.suspend(() => onEvent({ guard: guard.name, side, action, kind, mode: guard.mode }))

@@ -26,7 +26,7 @@ export interface Sensitive extends Common {
   readonly custom?: ReadonlyArray<CustomKind> | undefined
 }
 
-export interface CustomKind {
+interface CustomKind {
   readonly kind: string
   readonly pattern: RegExp
   readonly longest: number

@@ -18,7 +18,7 @@ import { slice, type View, viewsOf } from "./textViews.ts"
 
 export type { Family, Origin, Severity }
 
-export interface Finding {
+interface Finding {
   readonly family: Family
   readonly rule: string
   readonly severity: Severity

@@ -48,7 +48,7 @@ const someWords = /\(\?:(?: ?\[[^\]]*\]\{1,\d+\}|\[[^\]]*\]\{1,\d+\} )\)\{0,(\d)
 const stretch = (words: number): string => `[a-z0-9']{0,${Math.min(4 * words, 24)}}?`
 
 const places = {
-  line: String.raw`(?<=(?:^|\n)[ >*#"'\[({-]{0,4})`,
+  line: String.raw`(?<=(?:^|\n)[ >*#\[(-]{0,4})`,
   sentence: String.raw`(?<=(?:^|[.!?:\n])[ "'*>-]{0,3})`
 }
 

@@ -96,7 +96,8 @@ export const roleRules: ReadonlyArray<Rule<"role">> = [
     severity: "high",
     score: 100,
     starts: ["[inst]", "<<sys>>", "[/inst]", "<</sys>>"],
-    pattern: "\\s?(?=(?:<<sys>>|you |ignore |always |never |your |disregard |forget |new |from now |act |system|sure))"
+    pattern:
+      "\\s?(?=(?:<<sys>>|you |ignore |always |never |your |disregard |forget |override |new |from now |act |system|sure))"
   },
   {
     family: "role",

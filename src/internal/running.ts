@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import type * as Tracer from "effect/Tracer"
 import * as Attempts from "../Attempts.ts"
 import * as Caller from "../Caller.ts"
 import * as Deadline from "../Deadline.ts"
@@ -14,6 +15,8 @@ import type { Call, Settlement } from "../Gate.ts"
 import { type LlmError, type Reason, refuse, TimedOut } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
+import { LlmResponse } from "../LlmResponse.ts"
+import type * as Receipt from "../Receipt.ts"
 import type { Step } from "./admission.ts"
 import { ending, type Watch } from "./ending.ts"
 import { onTheSpot } from "./onTheSpot.ts"
@@ -40,6 +43,10 @@ export class Running implements Call {
   /** The fiber's when the attempt began: a stream may be left by another one, when the first has ended. */
   private readonly context: Context.Context<never>
   private calledAt: number | undefined
+  readonly note: Receipt.Note = {}
+  private readonly receipt: Receipt.Open | undefined
+  private span: Tracer.Span | undefined
+  private isTold = false
 
   constructor(provider: Service, request: LlmRequest, fiber: Fiber.Fiber<unknown, unknown>) {
     this.provider = provider
@@ -50,6 +57,7 @@ export class Running implements Call {
     this.deadline = fiber.getRef(Deadline.Deadline)
     this.mayWait = fiber.getRef(Attempts.MayWait)
     this.attempts = fiber.getRef(Attempts.Current)
+    this.receipt = this.attempts?.receipt
     this.startedAt = this.now()
   }
 
@@ -78,7 +86,7 @@ export class Running implements Call {
   admit<A, R>(
     steps: ReadonlyArray<Step>,
     from: number,
-    call: () => Effect.Effect<A, LlmError, R>
+    call: (span: Tracer.Span | undefined) => Effect.Effect<A, LlmError, R>
   ): Effect.Effect<A, LlmError, R> {
     for (let i = from; i < steps.length; i++) {
       const pending = steps[i]?.(this)
@@ -88,8 +96,9 @@ export class Running implements Call {
       const inTime = Effect.flatMap(pending, () => this.late() ?? Effect.void)
       return Effect.flatMap(this.refusing(inTime), () => this.admit(steps, i + 1, call))
     }
-    this.calledAt = this.now()
-    return call()
+    this.calledAt = steps.length === 0 ? this.startedAt : this.now()
+    this.span = this.receipt?.listener?.began?.(this.provider, this.request)
+    return call(this.span)
   }
 
   /** The same as `refusing`, without a step of the fiber. */
@@ -120,8 +129,52 @@ export class Running implements Call {
 
   /** Settles what is held, once: what was settled is no longer held. Only where nothing can interrupt it. */
   settle(exit: Exit.Exit<unknown, LlmError> | undefined, watch?: Watch): Effect.Effect<void> {
-    if (this.permits.length === 0) return Effect.void
-    return settleAll(this.permits.splice(0), this.settlement(exit, watch))
+    if (this.permits.length === 0 && this.receipt === undefined) return Effect.void
+    const settlement = this.settlement(exit, watch)
+    const settled = this.permits.length === 0 ? Effect.void : settleAll(this.permits.splice(0), settlement)
+    const { receipt } = this
+    if (receipt === undefined || this.isTold) return settled
+    this.isTold = true
+    const told = () => receipt.ended(this.attemptOf(settlement), this.details(exit, watch, settlement))
+    if (onTheSpot(settled) === undefined) return Effect.andThen(settled, Effect.sync(told))
+    told()
+    return settled
+  }
+
+  private attemptOf({ error, firstPart, latency, lostRace, outcome, usage }: Settlement): Receipt.Attempt {
+    const { calledAt, note, provider, startedAt } = this
+    return {
+      provider: provider.provider,
+      model: provider.model,
+      startedAt,
+      waited: (calledAt ?? this.now()) - startedAt,
+      latency,
+      firstPart,
+      outcome,
+      reason: error?.reason._tag,
+      inputTokens: note.tokens?.input ?? usage?.inputTokens.total,
+      outputTokens: note.tokens?.output ?? usage?.outputTokens.total,
+      cost: note.cost,
+      reserved: note.reserved,
+      lostRace
+    }
+  }
+
+  private details(
+    exit: Exit.Exit<unknown, LlmError> | undefined,
+    watch: Watch | undefined,
+    { error, usage }: Settlement
+  ): Receipt.Details | undefined {
+    if (this.span === undefined) return undefined
+    const answer =
+      exit !== undefined && Exit.isSuccess(exit) && exit.value instanceof LlmResponse ? exit.value : undefined
+    return {
+      span: this.span,
+      usage,
+      finish: watch?.finish ?? answer?.finish,
+      metadata: watch?.metadata ?? answer?.parts.find((part) => part.type === "response-metadata"),
+      error
+    }
   }
 
   private settlement(exit: Exit.Exit<unknown, LlmError> | undefined, watch: Watch | undefined): Settlement {

@@ -1,12 +1,13 @@
 /** What a semantic cache does with a call: looks for an answer to a text that means the same, and keeps the answer it gets. */
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import type * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Attempts from "../Attempts.ts"
 import { CacheControl } from "../CacheControl.ts"
 import * as Caller from "../Caller.ts"
 import type { LlmError, StoreUnavailable } from "../LlmError.ts"
@@ -14,6 +15,7 @@ import type { Service as Provider } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
 import { collectParts, type LlmPart, LlmResponse } from "../LlmResponse.ts"
 import * as Metrics from "../Metrics.ts"
+import type * as Receipt from "../Receipt.ts"
 import type { Match, Service as VectorIndex, VectorRefused } from "../VectorIndex.ts"
 import * as entries from "./cacheEntry.ts"
 import type { CacheKeeper, Found } from "./cacheKeeper.ts"
@@ -64,6 +66,7 @@ interface Asked extends Compared {
   readonly caller: Caller.Identity
   readonly features: gate.Features
   readonly vector: ReadonlyArray<number>
+  readonly receipt: Receipt.Open | undefined
 }
 
 /** Longer answers are not kept, in characters of JSON. */
@@ -127,34 +130,35 @@ export class Semantic {
     return Effect.withFiber((fiber) => {
       const caller = fiber.getRef(Caller.Caller)
       const control = fiber.getRef(CacheControl)
+      const receipt = Attempts.receiptOf(fiber)
       const { embed, longest, when } = this.parts.settings
       const compared = control.mode === "use" && when(request) ? comparedText(request, embed, longest) : undefined
       const place = compared && this.parts.partitionOf(compared.rest, inner, caller)
       if (compared === undefined || place === undefined) {
-        this.count("bypass")
+        this.count("bypass", receipt)
         return Effect.succeed(undefined)
       }
-      return Effect.flatMap(this.vectorOf(compared.text), (vector) => {
+      return Effect.flatMap(this.vectorOf(compared.text, receipt), (vector) => {
         if (vector === undefined) return Effect.succeed(undefined)
         const features = gate.digest(gate.features(compared.text), this.parts.settings.secret)
-        const asked: Asked = { ...compared, ...place, provider: inner, caller, features, vector }
+        const asked: Asked = { ...compared, ...place, provider: inner, caller, features, vector, receipt }
         return Effect.map(this.find(asked, request), (found) => ({ asked, found }))
       })
     })
   }
 
   /** A model that fails or is slow is a miss, and nothing is kept. */
-  private vectorOf(text: string): Effect.Effect<ReadonlyArray<number> | undefined> {
+  private vectorOf(text: string, receipt?: Receipt.Open): Effect.Effect<ReadonlyArray<number> | undefined> {
     const { embedTimeout } = this.parts.settings
     const embedded = Effect.timeoutOption(this.parts.model.embed(text), Duration.millis(embedTimeout))
     return Effect.matchCause(embedded, {
       onSuccess: (found) => {
         if (found._tag === "Some") return found.value.vector
-        this.count("error")
+        this.count("error", receipt)
         return undefined
       },
       onFailure: () => {
-        this.count("error")
+        this.count("error", receipt)
         return undefined
       }
     })
@@ -166,12 +170,12 @@ export class Semantic {
     return Effect.flatMap(keeper.asking(this.accepted(near, [])), (matches = []) => {
       const match = matches.find(({ data }) => this.passes(asked, data))
       if (match === undefined) {
-        this.count(matches.length > 0 ? "gated" : "miss")
+        this.count(matches.length > 0 ? "gated" : "miss", asked.receipt)
         return Effect.succeed(undefined)
       }
       return Effect.flatMap(keeper.find({ key: keyOf(match), partition: asked.tenant }), (found) => {
         if (found === undefined || found.state !== "fresh") {
-          this.count("miss")
+          this.count("miss", asked.receipt)
           return Effect.succeed(undefined)
         }
         return this.answered(asked, request, found)
@@ -189,10 +193,11 @@ export class Semantic {
     const { stored } = found
     const { enforces, sample } = this.parts.settings
     return Effect.flatMap(Random.next, (random) => {
-      this.count("hit")
+      this.count("hit", asked.receipt)
       const checks = random < sample ? this.check(asked, request, stored) : Effect.void
       if (!enforces) return Effect.as(checks, undefined)
       this.parts.keeper.saved(stored.parts, stored, asked.caller)
+      if (asked.receipt !== undefined) asked.receipt.source = "semanticCache"
       return Effect.as(checks, found)
     })
   }
@@ -211,7 +216,12 @@ export class Semantic {
     })
     return Effect.withFiber((fiber) => {
       if (this.checks.size >= maxChecks) return Effect.void
-      const check = Effect.runForkWith(fiber.context)(Effect.ignore(Effect.timeoutOption(compared, checkWithin)))
+      const context = Context.add(
+        fiber.context,
+        Attempts.Current,
+        Attempts.make(Attempts.defaultMax, asked.receipt?.behind())
+      )
+      const check = Effect.runForkWith(context)(Effect.ignore(Effect.timeoutOption(compared, checkWithin)))
       this.checks.add(check)
       check.addObserver(() => this.checks.delete(check))
       return Effect.void
@@ -259,8 +269,9 @@ export class Semantic {
     })
   }
 
-  private count(result: Result): void {
+  private count(result: Result, receipt?: Receipt.Open): void {
     this.counts[result]++
+    if (receipt !== undefined) receipt.semanticCache = result
     this.metrics.get(result)?.updateUnsafe(1, this.parts.context)
   }
 }

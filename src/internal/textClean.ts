@@ -9,7 +9,6 @@ export interface Clean {
 }
 
 const special = /[^\t\n\r -~]/
-const foreign = /[^\u0000-\u007f]/
 /** Formats, default ignorables (zero-width, bidi, variation selectors, fillers, soft hyphens, tags) and control characters. */
 const unseen = /(?![\t\n\r])[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]+/gu
 const anyUnseen = /(?![\t\n\r])[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cc}\u2800]/u
@@ -17,8 +16,8 @@ const anyUnseen = /(?![\t\n\r])[\p{Cf}\p{Default_Ignorable_Code_Point}\p{Cc}\u28
 const ornaments = /\p{M}{9,}/gu
 /** One character of this block becomes up to 18 others. */
 const phrases = /[\ufdf0-\ufdff]/g
-/** Marks on letters; those of Indian, Thai and Hebrew letters stay. */
-const marks = /[\u0300-\u036f\u064b-\u065f\u0670\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\u0640]+/g
+/** Marks on letters and the Arabic tatweel; marks of Indian, Thai and Hebrew letters and of kana stay. */
+const marks = /(?:(?![\u3099\u309a])\p{Script=Inherited}|\u0640)+/gu
 
 /** Case and white space stay: decoders need them. */
 export const clean = (text: string): Clean => {
@@ -26,7 +25,7 @@ export const clean = (text: string): Clean => {
   const invisible = anyUnseen.test(text)
   const seen = invisible ? text.replace(unseen, "") : text
   const hidden = invisible ? smuggled(text) : ""
-  if (!foreign.test(seen)) return { text: seen, hidden, invisible }
+  if (!special.test(seen)) return { text: seen, hidden, invisible }
   const plain = seen.replace(ornaments, "").replace(phrases, "").normalize("NFKD").replace(marks, "").normalize("NFC")
   return { text: plain, hidden, invisible }
 }
@@ -82,7 +81,7 @@ const twin = new RegExp(`[${Object.keys(twins).join("")}]`, "g")
 /** Lower case, single spaces, single line breaks, plain quotes and dashes. */
 export const fold = (text: string): string => {
   const lower = text.toLowerCase()
-  const plain = foreign.test(lower) ? lower.replace(twin, (found) => twins[found] ?? found) : lower
+  const plain = special.test(lower) ? lower.replace(twin, (found) => twins[found] ?? found) : lower
   return plain.replace(/\s{2,}|[^\S \n]/g, (run) => (run.includes("\n") ? "\n" : " "))
 }
 

@@ -8,6 +8,8 @@ export interface Decoded {
 
 /** Lines that follow are part of it if there is nothing else on them. */
 const base64 = /[A-Za-z0-9+/_-]{16,}={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+={0,2}(?=[ \t]*(?:[\r\n]|$)))*/g
+/** Behind what is none, so that it is tried once a word. */
+const longRun = /(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16}/
 const hex = /(?:(?:0x|\\x|u\+00)?[0-9a-f]{2}[\s,;:-]{0,2}){8,}/gi
 const decimal = /(?<!\d)\d{2,3}(?:[\s,;]{1,2}\d{2,3}){7,}(?!\d)/g
 const binary = /(?:[01]{8}[\s,]{0,2}){8,}/g
@@ -19,7 +21,7 @@ export const decoded = (text: string): ReadonlyArray<Decoded> => {
     const texts = found.filter((one) => one !== undefined)
     if (texts.length > 0) out.push({ name, text: texts.join("\n") })
   }
-  if (/[A-Za-z0-9+/_-]{16}/.test(text)) add("base64", fromBase64(text))
+  if (longRun.test(text)) add("base64", fromBase64(text))
   if (!/[0-9a-f]{2}/i.test(text)) return out
   add(
     "hex",

@@ -8,7 +8,7 @@ const others =
   /\b(?:users?|attackers?|hackers?|someone|people|they|anyone|customers?|students?|model|models|bot|bots|llm|llms|gpt|claude|agent|agents|eslint|compiler|parser|it|that is|i\.e\.)\b[^.!?\n]{0,24}$/
 const addressed = /\byou\b/
 const forbidden =
-  /(?:\b(?:do not|don't|dont|never|not to|must not|cannot|can't|should not|shouldn't|won't|will not))[ "'*]{1,3}$/
+  /(?:\b(?:do not|don't|dont|never|not to|must not|cannot|can't|should not|shouldn't|won't|will not|i|we|they|he|she|always|often))[ "'*]{1,3}$/
 
 const reach = 200
 
@@ -21,7 +21,7 @@ export const isDiscussed = (text: string, from: number, to: number): boolean => 
   return others.test(last) && !addressed.test(last) && (topic.test(before) || /^[^.!\n]{0,200}\?/.test(after))
 }
 
-/** The phrase is what not to do. */
+/** The phrase is what not to do, or what somebody does: no order. */
 export const isForbidden = (text: string, from: number): boolean =>
   forbidden.test(text.slice(Math.max(0, from - 16), from))
 

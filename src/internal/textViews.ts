@@ -16,7 +16,7 @@ export interface View {
 }
 
 /** What is encoded deeper is not decoded. */
-export const depth = 3
+const depth = 3
 /** Texts that are decoded at most, and their characters in all. */
 const segments = 64
 const size = 1 << 20
@@ -109,6 +109,7 @@ const writtenPiece = (piece: string): Written => {
 }
 
 const mixed = /[a-z][0-9@$!|+]|[0-9@$!|+][a-z]/
+/** What is longer than 64 characters is no word. */
 const token = /[a-z0-9@$!|+]{2,}/g
 const digitLetters: Readonly<Record<string, string>> = {
   "0": "o",
@@ -141,25 +142,25 @@ const leetspeak = (text: string): string => {
   if (!mixed.test(text)) return text
   let changed = 0
   const words = text.replace(token, (found) => {
-    if (!/[a-z]/.test(found) || !/[^a-z]/.test(found) || address.test(found)) return found
+    if (found.length > 64 || !/[a-z]/.test(found) || !/[^a-z]/.test(found)) return found
     const end = /[!|]*$/.exec(found)?.[0] ?? ""
-    const word = lettersOf(found.slice(0, found.length - end.length))
+    const inner = found.slice(0, found.length - end.length)
+    // an address stays one
+    const word = /[a-z0-9]{5}@[a-z0-9]{4}/.test(inner) ? inner.split("@").map(lettersOf).join("@") : lettersOf(inner)
     changed++
     return (withL.get(word) ?? word) + end
   })
   // "70" is "to" only among words of that kind
-  return changed < 3 ? words : words.replace(short, lettersOf).replace(address, lettersOf)
+  return changed < 3 ? words : words.replace(short, lettersOf)
 }
 
-const lettersOf = (word: string): string =>
-  word.replace(/[^a-z]/g, (sign) => (sign === "@" && address.test(word) ? sign : (digitLetters[sign] ?? sign)))
+const lettersOf = (word: string): string => word.replace(/[^a-z]/g, (sign) => digitLetters[sign] ?? sign)
 const short = /(?<![a-z0-9@$!|+])[0-9@$!|+]{1,3}(?![a-z0-9@$!|+])/g
-const address = /[a-z0-9]{5,}@[a-z0-9]{4,}/
 
 /** Letters one by one, with up to three signs between two of them. */
 const single = /(?<![\p{L}\p{N}])[\p{L}\p{N}](?:[\s.\-_*/|,~+:;'"·•]{1,3}[\p{L}\p{N}](?![\p{L}\p{N}])){4,}/gu
 const anySingle = /[a-z0-9][^a-z0-9]{1,3}[a-z0-9][^a-z0-9]{1,3}[a-z0-9][^a-z0-9]{1,3}[a-z0-9](?![a-z0-9])/
-const longWord = /[a-z_-]{18,}/g
+const longWord = /(?<![a-z_-])[a-z_-]{18,}/g
 
 /** Words whose letters stand apart, put together, and words that are several in one. */
 const unspaced = (text: string): string | undefined => {
@@ -180,10 +181,10 @@ const rotated =
 
 function* backwards(text: string, name: (inner: string) => string): Generator<View> {
   if (reversed.test(text)) {
-    yield { name: name("reversed"), text: [...text].reverse().join(""), joined: false }
+    yield { name: name("reversed"), text: [...text].toReversed().join(""), joined: false }
     yield {
       name: name("reversed"),
-      text: text.replace(/[a-z]+/g, (word) => [...word].reverse().join("")),
+      text: text.replace(/[a-z]+/g, (word) => [...word].toReversed().join("")),
       joined: false
     }
   }

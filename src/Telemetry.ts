@@ -1,0 +1,116 @@
+/**
+ * Tells of every call from its receipt: metrics always, spans where there is a tracer, lines in the log where they are asked
+ * for. Prompts, answers, tenants and keys are in none of them.
+ *
+ * An answer carries its receipt (`LlmResponse.receipt`), a failure too (`LlmError.receipt`), a stream has it in the metadata
+ * of its finish part.
+ */
+import * as Channel from "effect/Channel"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import * as Attempts from "./Attempts.ts"
+import type * as Guard from "./Guard.ts"
+import { between, integer } from "./internal/options.ts"
+import { Call, type Settings } from "./internal/telemetryCall.ts"
+import { captured } from "./internal/telemetryContent.ts"
+import { AllMeters } from "./internal/telemetryMeters.ts"
+import { Series } from "./internal/telemetrySeries.ts"
+import { told } from "./internal/telemetryStream.ts"
+import * as LlmProvider from "./LlmProvider.ts"
+import type { LlmRequest } from "./LlmRequest.ts"
+import type { LlmPart, LlmResponse } from "./LlmResponse.ts"
+import type { LlmError } from "./LlmError.ts"
+import * as Receipt from "./Receipt.ts"
+
+export interface Options {
+  /** A line when a call begins and one when it is over, or a share of the calls. Default: where `layerJsonLogs` is. */
+  readonly logs?: boolean | { readonly sample: number } | undefined
+  /** Models that metrics tell apart; all others are `other`. Default 50. */
+  readonly maxModels?: number | undefined
+  /** Told of every call when it is over; its failures are ignored. */
+  readonly onReceipt?: ((receipt: Receipt.Receipt) => Effect.Effect<void>) | undefined
+  /**
+   * Puts what is asked and answered into the spans of calls, behind these guards (those that scan: `Guard.sensitive()`).
+   * Default: never.
+   */
+  readonly captureContent?: ReadonlyArray<Guard.Guard> | undefined
+}
+
+/** Whether calls write lines into the log where their options do not say so. */
+export const Logs: Context.Reference<boolean> = Context.Reference<boolean>("ballast/Telemetry/Logs", {
+  defaultValue: () => false
+})
+
+/** Provider in, provider out: the outermost of all but the deadline. Options that can never work throw `RangeError`. */
+export const make = (options: Options = {}): ((inner: LlmProvider.Service) => LlmProvider.Service) => {
+  const most = integer("Telemetry.make: maxModels", options.maxModels ?? 50, 1)
+  const { captureContent, logs, onReceipt } = options
+  const sample = typeof logs === "object" ? between("Telemetry.make: logs.sample", logs.sample, 0, 1) : 1
+  const capture = captureContent && captured(captureContent)
+  const loud: Settings = { logs: logs !== false, sample, onReceipt, capture }
+  const quiet: Settings = { ...loud, logs: false }
+  const meters = new WeakMap<object, AllMeters>()
+  return (inner) => {
+    const begin = (fiber: Fiber.Fiber<unknown, unknown>, request: LlmRequest, open: Receipt.Open): Call =>
+      new Call(
+        logs === undefined && !fiber.getRef(Logs) ? quiet : loud,
+        metersOf(meters, fiber, most),
+        inner,
+        request,
+        open,
+        fiber
+      )
+    const generate = (request: LlmRequest): Effect.Effect<LlmResponse, LlmError> =>
+      Effect.withFiber((fiber) => {
+        const open = Attempts.receiptOf(fiber)
+        if (open === undefined) return Effect.updateService(generate(request), Attempts.Current, opened)
+        if (isTold(open)) return inner.generate(request)
+        const call = begin(fiber, request, open)
+        const asked = inner.generate(request)
+        const traced = call.span === undefined ? asked : Effect.provideService(asked, Tracer.ParentSpan, call.span.call)
+        const signed = Effect.mapBoth(traced, {
+          onSuccess: (response) => call.answered(response),
+          onFailure: (error) => call.failed(error)
+        })
+        return Effect.onExit(signed, (exit) => call.over(exit))
+      })
+    const stream = (request: LlmRequest): Stream.Stream<LlmPart, LlmError> =>
+      Stream.fromChannel(
+        Channel.fromTransform((_, scope) =>
+          Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
+            const open = Attempts.receiptOf(fiber)
+            if (open !== undefined && isTold(open)) return Channel.toPullScoped(inner.stream(request).channel, scope)
+            if (open !== undefined) return told(begin(fiber, request, open), inner.stream(request), scope)
+            const ledger = opened(fiber.getRef(Attempts.Current))
+            const own = Stream.provideService(inner.stream(request), Attempts.Current, ledger)
+            return told(begin(fiber, request, ledger.receipt), own, scope)
+          })
+        )
+      )
+    return { ...inner, generate, stream }
+  }
+}
+
+/** For a call that nobody has opened a receipt for. */
+const opened = (ledger: Attempts.Ledger | undefined) =>
+  Attempts.withReceipt(ledger ?? Attempts.make(Attempts.defaultMax), new Receipt.Open())
+
+/** Within a call that is told of. */
+const isTold = ({ isHidden, listener }: Receipt.Open): boolean => isHidden || listener !== undefined
+
+/** `make` over a layer. */
+export const withTelemetry = (options?: Options) => LlmProvider.transform(make(options))
+
+/** The metrics of a registry: a program may have several, one for each test for one. */
+const metersOf = (known: WeakMap<object, AllMeters>, fiber: Fiber.Fiber<unknown, unknown>, most: number): AllMeters => {
+  const registry = fiber.getRef(Metric.MetricRegistry)
+  const found = known.get(registry)
+  if (found !== undefined) return found
+  const made = new AllMeters(most, new Series(fiber.context))
+  known.set(registry, made)
+  return made
+}

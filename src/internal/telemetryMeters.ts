@@ -1,0 +1,129 @@
+/** The metrics of calls and attempts, with as many models told apart as are allowed. */
+import * as Metrics from "../Metrics.ts"
+import type { Attempt, Receipt } from "../Receipt.ts"
+import type { Count, Distribution, Series } from "./telemetrySeries.ts"
+
+const { latencyBoundaries, tokenBoundaries } = Metrics
+
+/** The metrics of one provider and model, or of all others. Each is made when it has something to tell. */
+class Meters {
+  readonly name: string
+  private readonly of: ReturnType<typeof Metrics.ofModel>
+  private readonly series: Series
+  private readonly counts = new Map<string, Count>()
+  private readonly durations = new Map<string | undefined, Distribution>()
+  private latency: Distribution | undefined
+  private firstToken: Distribution | undefined
+  private inputUsage: Distribution | undefined
+  private outputUsage: Distribution | undefined
+
+  constructor(provider: string, model: string, series: Series) {
+    this.name = `${provider}/${model}`
+    this.of = Metrics.ofModel(provider, model)
+    this.series = series
+  }
+
+  attempt({ cost, inputTokens, latency, outcome, outputTokens, reason }: Attempt): void {
+    const { of, series } = this
+    this.count(outcome, () => of.attempts(outcome)).value++
+    if (outcome === "refused") return
+    const error = outcome === "success" ? undefined : (reason ?? outcome)
+    once(this.durations, error, () => series.distribution(of.duration(error), latencyBoundaries)).add(latency / 1000)
+    if (inputTokens !== undefined) {
+      this.count("input", () => of.inputTokens).value += inputTokens
+      ;(this.inputUsage ??= series.distribution(of.inputUsage, tokenBoundaries)).add(inputTokens)
+    }
+    if (outputTokens !== undefined) {
+      this.count("output", () => of.outputTokens).value += outputTokens
+      ;(this.outputUsage ??= series.distribution(of.outputUsage, tokenBoundaries)).add(outputTokens)
+    }
+    if (cost !== undefined && cost > 0) this.count("cost", () => of.cost).value += cost / 1e9
+  }
+
+  call({ firstPart, latency }: Receipt, isSuccess: boolean, cached: Distribution | undefined): void {
+    const { of, series } = this
+    if (isSuccess) this.count("ok", () => of.success).value++
+    else this.count("error", () => of.error).value++
+    if (cached !== undefined) return cached.add(latency / 1000)
+    ;(this.latency ??= series.distribution(of.latency, latencyBoundaries)).add(latency / 1000)
+    if (firstPart === undefined) return
+    ;(this.firstToken ??= series.distribution(of.firstToken, latencyBoundaries)).add(firstPart / 1000)
+  }
+
+  retry(): void {
+    this.count("retry", () => this.of.retries).value++
+  }
+
+  private count(name: string, metric: () => Parameters<Series["count"]>[0]): Count {
+    return once(this.counts, name, () => this.series.count(metric()))
+  }
+}
+
+const once = <K, A>(known: Map<K, A>, key: K, make: () => A): A => {
+  const found = known.get(key)
+  if (found !== undefined) return found
+  const made = make()
+  known.set(key, made)
+  return made
+}
+
+export class AllMeters {
+  private readonly most: number
+  private readonly series: Series
+  private readonly known = new Map<string, Map<string, Meters>>()
+  private size = 0
+  private readonly others: Meters
+  private readonly counts = new Map<string, Count>()
+  private cached: Distribution | undefined
+  /** Whom the last question was about: mostly it is the same. */
+  private last: { readonly provider: string; readonly model: string; readonly meters: Meters } | undefined
+
+  constructor(most: number, series: Series) {
+    this.most = most
+    this.series = series
+    this.others = new Meters("other", "other", series)
+  }
+
+  private of(provider: string, model: string): Meters {
+    const { last } = this
+    if (last?.provider === provider && last.model === model) return last.meters
+    const meters = this.find(provider, model)
+    this.last = { provider, model, meters }
+    return meters
+  }
+
+  private find(provider: string, model: string): Meters {
+    const found = this.known.get(provider)?.get(model)
+    if (found !== undefined) return found
+    if (this.size >= this.most) return this.others
+    this.size++
+    const made = new Meters(provider, model, this.series)
+    once(this.known, provider, () => new Map<string, Meters>()).set(model, made)
+    return made
+  }
+
+  /** An attempt, and how it followed the one before it. */
+  attempt(attempt: Attempt, before: Attempt | undefined): void {
+    const meters = this.of(attempt.provider, attempt.model)
+    meters.attempt(attempt)
+    if (before === undefined) return
+    const from = this.find(before.provider, before.model)
+    if (from === meters) meters.retry()
+    else this.count(`${from.name} ${meters.name}`, () => Metrics.fallbacks(from.name, meters.name))
+  }
+
+  call(receipt: Receipt, isSuccess: boolean): void {
+    const { model, provider, source } = receipt
+    const isCached = source === "cache" || source === "semanticCache"
+    if (isCached) this.cached ??= this.series.distribution(Metrics.cacheLatency, latencyBoundaries)
+    this.of(provider, model).call(receipt, isSuccess, isCached ? this.cached : undefined)
+  }
+
+  degraded(rung: string): void {
+    this.count(`rung ${rung}`, () => Metrics.degraded(rung))
+  }
+
+  private count(name: string, metric: () => Parameters<Series["count"]>[0]): void {
+    once(this.counts, name, () => this.series.count(metric())).value++
+  }
+}
