@@ -19,6 +19,7 @@ import { LlmResponse } from "../LlmResponse.ts"
 import type * as Receipt from "../Receipt.ts"
 import type { Step } from "./admission.ts"
 import { ending, type Watch } from "./ending.ts"
+import { countOf } from "./fields.ts"
 import { onTheSpot } from "./onTheSpot.ts"
 
 interface Held {
@@ -152,8 +153,8 @@ export class Running implements Call {
       firstPart,
       outcome,
       reason: error?.reason._tag,
-      inputTokens: note.tokens?.input ?? usage?.inputTokens.total,
-      outputTokens: note.tokens?.output ?? usage?.outputTokens.total,
+      inputTokens: note.tokens?.input ?? countOf(usage?.inputTokens.total),
+      outputTokens: note.tokens?.output ?? countOf(usage?.outputTokens.total),
       cost: note.cost,
       reserved: note.reserved,
       lostRace

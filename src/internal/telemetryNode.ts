@@ -10,7 +10,7 @@ export interface Options {
   readonly serviceName?: string | undefined
   /** `service.version` in `OTEL_RESOURCE_ATTRIBUTES` stands above it. */
   readonly serviceVersion?: string | undefined
-  /** Whether metrics are sent. Default `true`; `false` where Prometheus fetches them. */
+  /** Whether metrics are sent, which they are by OTLP alone. Default `true`; `false` where Prometheus fetches them. */
   readonly metrics?: boolean | undefined
   /** Whether logs are sent, beside what the loggers that are there do with them. Default `true`. */
   readonly logs?: boolean | undefined
@@ -18,10 +18,12 @@ export interface Options {
 
 /**
  * Where to and how is said by the standard `OTEL_*` variables. What is left when the layer closes is sent then, for at most
- * 5 seconds. `OTEL_LOG_LEVEL=warn` shows why an export failed.
+ * 5 seconds. A process that ends by itself may stay for `OTEL_EXPORTER_OTLP_TIMEOUT` (10 seconds) with a collector that
+ * does not answer; one that a signal ends does not. `OTEL_LOG_LEVEL=warn` shows why an export failed.
  *
- * The SDK registers itself for the whole process: the layer dies where one is registered already, or where the packages are
- * missing.
+ * Loggers beneath it stay: `layerNode().pipe(Layer.provideMerge(layerJsonLogs()))`. Spans and logs carry messages and stacks
+ * of errors as Effect gives them. The SDK registers itself for the whole process: the layer dies where one is registered
+ * already, or where the packages are missing.
  */
 export const layer = (options: Options = {}): Layer.Layer<never, Config.ConfigError> =>
   Layer.unwrap(

@@ -3,9 +3,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import type * as HttpRouter from "effect/http/HttpRouter"
 
 export interface Options {
   /** Default 9464; 0 takes a free one, which `PrometheusServer` tells. */
@@ -36,9 +34,8 @@ export const layer = (options: Options = {}): Layer.Layer<PrometheusServer> => {
   return Layer.effect(
     PrometheusServer,
     Effect.gen(function* () {
-      const page = pageOf(yield* Effect.context())
       const { createServer } = yield* Effect.promise(() => import("node:http"))
-      const server = createServer(limits, answer(page, options.path ?? "/metrics"))
+      const server = createServer(limits, answer(yield* page, options.path ?? "/metrics"))
       server.maxConnections = 100
       server.timeout = 30_000
       return { port: yield* Effect.acquireRelease(listen(server, port, options.host), () => close(server)) }
@@ -52,9 +49,11 @@ export const route = (
 ): Layer.Layer<never, never, HttpRouter.HttpRouter> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
-      const page = pageOf(yield* Effect.context())
-      const router = yield* HttpRouter.HttpRouter
-      const response = Effect.sync(() => HttpServerResponse.text(page(), { contentType }))
+      const text = yield* page
+      const { HttpRouter } = yield* Effect.promise(() => import("effect/http/HttpRouter"))
+      const Response = yield* Effect.promise(() => import("effect/http/HttpServerResponse"))
+      const router = yield* HttpRouter
+      const response = Effect.sync(() => Response.text(text(), { contentType }))
       yield* router.add("GET", options.path ?? "/metrics", response)
     })
   )
@@ -69,8 +68,15 @@ const limits = {
   maxHeaderSize: 8_192
 }
 
-/** The metrics are those of the registry in the context that the layer is built in, whoever asks. */
-const pageOf = (context: Context.Context<never>) => () => PrometheusMetrics.formatUnsafe(context, { metricNameMapper })
+/**
+ * The metrics are those of the registry in the context that the layer is built in, whoever asks. The module is loaded here,
+ * since it brings all of `effect/http` along.
+ */
+const page = Effect.gen(function* () {
+  const context = yield* Effect.context()
+  const { formatUnsafe } = yield* Effect.promise(() => import("effect/observability/PrometheusMetrics"))
+  return () => formatUnsafe(context, { metricNameMapper })
+})
 
 /** Prometheus wants the unit in the name; OpenTelemetry's durations are in seconds. */
 const metricNameMapper = (name: string) => (name.endsWith(".duration") ? `${name}.seconds` : name)
