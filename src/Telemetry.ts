@@ -9,6 +9,7 @@ import * as Channel from "effect/Channel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
@@ -17,6 +18,7 @@ import type * as Guard from "./Guard.ts"
 import { between, integer } from "./internal/options.ts"
 import { Call, type Settings } from "./internal/telemetryCall.ts"
 import { captured } from "./internal/telemetryContent.ts"
+import * as jsonLogs from "./internal/telemetryJsonLogs.ts"
 import { AllMeters } from "./internal/telemetryMeters.ts"
 import { Series } from "./internal/telemetrySeries.ts"
 import { told } from "./internal/telemetryStream.ts"
@@ -104,6 +106,21 @@ const isTold = ({ isHidden, listener }: Receipt.Open): boolean => isHidden || li
 
 /** `make` over a layer. */
 export const withTelemetry = (options?: Options) => LlmProvider.transform(make(options))
+
+/** Logs as JSON, one object a line, and with it the lines of every call. See `telemetryJsonLogs.ts` for its fields. */
+export const layerJsonLogs = (options?: jsonLogs.Options): Layer.Layer<never> =>
+  Layer.merge(jsonLogs.layer(options), Layer.succeed(Logs, true))
+
+export {
+  /** `GET /metrics` on a port of its own, 9464 by default, for as long as the layer lives. */
+  layer as layerPrometheus,
+  PrometheusServer,
+  /** The same as a route of the program's own `HttpRouter`. */
+  route as routePrometheus
+} from "./internal/telemetryPrometheus.ts"
+
+/** Spans, metrics and logs by OTLP, as the standard `OTEL_*` variables say; needs `@effect/opentelemetry` and `sdk-node`. */
+export { layer as layerNode } from "./internal/telemetryNode.ts"
 
 /** The metrics of a registry: a program may have several, one for each test for one. */
 const metersOf = (known: WeakMap<object, AllMeters>, fiber: Fiber.Fiber<unknown, unknown>, most: number): AllMeters => {

@@ -3,7 +3,7 @@ import { Context, Effect, type Exit, Layer, Logger, Metric, Tracer } from "effec
 import type * as Receipt from "effect-ballast/Receipt"
 
 /** A span as it was drawn. */
-export interface Drawn {
+interface Drawn {
   readonly name: string
   readonly kind: Tracer.SpanKind
   readonly parent: string | undefined
