@@ -24,6 +24,7 @@ const gauge = of("gauge")
 const histogram = of("histogram")
 
 const who = ["provider", "model"]
+const generation = ["gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"]
 
 export const definitions = [
   counter(
@@ -99,8 +100,8 @@ export const definitions = [
     "Limits decided by this process alone, since a shared store did not answer"
   ),
   counter("ballast_cache_corrupt_total", ["store"], "Entries of a cache that could not be read, and were deleted"),
-  histogram("gen_ai.client.operation.duration", [], "GenAI operation duration"),
-  histogram("gen_ai.client.token.usage", [], "Number of input and output tokens used")
+  histogram("gen_ai.client.operation.duration", [...generation, "error.type"], "GenAI operation duration"),
+  histogram("gen_ai.client.token.usage", [...generation, "gen_ai.token.type"], "Number of input and output tokens used")
 ] as const satisfies ReadonlyArray<Definition>
 
 type Name = (typeof definitions)[number]["name"]

@@ -21,6 +21,8 @@ export interface Watched {
   readonly metric: (id: string, labels?: Record<string, string>) => number | undefined
   /** How many series there are of a metric. */
   readonly series: (id: string) => number
+  /** Metrics with the labels they have, `unit` apart. */
+  readonly labels: () => ReadonlyArray<readonly [id: string, labels: ReadonlyArray<string>]>
   readonly everything: () => string
   readonly layer: Layer.Layer<never>
 }
@@ -81,6 +83,11 @@ export const watching = (options: { readonly traces?: boolean } = {}): Watched =
       return those.length === 0 ? undefined : those.reduce((sum, { state }) => sum + valueOf(state), 0)
     },
     series: (id) => found(id, {}).length,
+    labels: () =>
+      Metric.snapshotUnsafe(context).map(({ attributes, id }) => [
+        id,
+        Object.keys(attributes ?? {}).filter((label) => label !== "unit")
+      ]),
     everything: () =>
       JSON.stringify([
         receipts,
