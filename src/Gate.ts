@@ -146,9 +146,9 @@ const gated = (gates: ReadonlyArray<Gate>, inner: Service): Service => {
     Effect.withFiber((fiber: Fiber.Fiber<unknown, unknown>) => {
       const running = new Running(inner, request, fiber)
       // the finalizer first and admission inside of it: the other way round a yield between them would leak
-      return Effect.onExit(
+      return Effect.onExitPrimitive(
         Effect.suspend(() => running.admit(steps, 0, (span) => traced(request, span))),
-        (exit) => running.settle(exit)
+        (exit) => running.settled(exit)
       )
     })
   return {

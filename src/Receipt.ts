@@ -44,7 +44,11 @@ export class Open {
   /** Who is told of every attempt when it has ended, and who draws its span; set by who opened the receipt. */
   listener: Listener | undefined
 
-  constructor(isHidden = false) {
+  /** Milliseconds of the clock when the call began. */
+  readonly startedAt: number
+
+  constructor(startedAt: number, isHidden = false) {
+    this.startedAt = startedAt
     this.isHidden = isHidden
   }
 
@@ -59,7 +63,7 @@ export class Open {
 
   /** For what goes on behind a call that was answered: its attempts are told of, and are not on this receipt. */
   behind(): Open {
-    const other = new Open()
+    const other = new Open(this.startedAt)
     other.listener = this.listener
     return other
   }
@@ -75,7 +79,8 @@ export interface Details {
 }
 
 /** For a call that begins here; within a call that is told of already it is hidden, so that nothing is told twice. */
-export const opened = (outer: Open | undefined): Open => new Open(outer?.listener !== undefined)
+export const opened = (startedAt: number, outer: Open | undefined): Open =>
+  new Open(startedAt, outer?.listener !== undefined)
 
 export interface Listener {
   /** A provider is asked now; the span of the attempt, if it gets one. */

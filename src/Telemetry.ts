@@ -5,9 +5,12 @@
  * An answer carries its receipt (`LlmResponse.receipt`), a failure too (`LlmError.receipt`), a stream has it in the metadata
  * of its finish part.
  */
+import * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
@@ -55,30 +58,24 @@ export const make = (options: Options = {}): ((inner: LlmProvider.Service) => Ll
   const capture = captureContent && captured(captureContent)
   const loud: Settings = { logs: logs !== false, sample, onReceipt, capture }
   const quiet: Settings = { ...loud, logs: false }
-  const meters = new WeakMap<object, AllMeters>()
+  const metered = new Metered(most)
   return (inner) => {
     const begin = (fiber: Fiber.Fiber<unknown, unknown>, request: LlmRequest, open: Receipt.Open): Call =>
-      new Call(
-        logs === undefined && !fiber.getRef(Logs) ? quiet : loud,
-        metersOf(meters, fiber, most),
-        inner,
-        request,
-        open,
-        fiber
-      )
+      new Call(logs === undefined && !fiber.getRef(Logs) ? quiet : loud, metered.of(fiber), inner, request, open, fiber)
     const generate = (request: LlmRequest): Effect.Effect<LlmResponse, LlmError> =>
       Effect.withFiber((fiber) => {
         const open = Attempts.receiptOf(fiber)
-        if (open === undefined) return Effect.updateService(generate(request), Attempts.Current, opened)
+        if (open === undefined) return Effect.updateService(generate(request), Attempts.Current, opening(fiber))
         if (isTold(open)) return inner.generate(request)
         const call = begin(fiber, request, open)
         const asked = inner.generate(request)
         const traced = call.span === undefined ? asked : Effect.provideService(asked, Tracer.ParentSpan, call.span.call)
-        const signed = Effect.mapBoth(traced, {
-          onSuccess: (response) => call.answered(response),
-          onFailure: (error) => call.failed(error)
+        // exits, and not effects, cost no step of the fiber
+        const signed = Effect.matchCauseEffect(traced, {
+          onSuccess: (response) => Exit.succeed(call.answered(response)),
+          onFailure: (cause) => Exit.failCause(Cause.map(cause, (error) => call.failed(error)))
         })
-        return Effect.onExit(signed, (exit) => call.over(exit))
+        return Effect.onExitPrimitive(signed, (exit) => call.over(exit))
       })
     const stream = (request: LlmRequest): Stream.Stream<LlmPart, LlmError> =>
       Stream.fromChannel(
@@ -87,7 +84,7 @@ export const make = (options: Options = {}): ((inner: LlmProvider.Service) => Ll
             const open = Attempts.receiptOf(fiber)
             if (open !== undefined && isTold(open)) return Channel.toPullScoped(inner.stream(request).channel, scope)
             if (open !== undefined) return told(begin(fiber, request, open), inner.stream(request), scope)
-            const ledger = opened(fiber.getRef(Attempts.Current))
+            const ledger = opening(fiber)(fiber.getRef(Attempts.Current))
             const own = Stream.provideService(inner.stream(request), Attempts.Current, ledger)
             return told(begin(fiber, request, ledger.receipt), own, scope)
           })
@@ -98,8 +95,11 @@ export const make = (options: Options = {}): ((inner: LlmProvider.Service) => Ll
 }
 
 /** For a call that nobody has opened a receipt for. */
-const opened = (ledger: Attempts.Ledger | undefined) =>
-  Attempts.withReceipt(ledger ?? Attempts.make(Attempts.defaultMax), new Receipt.Open())
+const opening = (fiber: Fiber.Fiber<unknown, unknown>) => {
+  const startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+  return (ledger: Attempts.Ledger | undefined) =>
+    Attempts.withReceipt(ledger ?? Attempts.make(Attempts.defaultMax), new Receipt.Open(startedAt))
+}
 
 /** Within a call that is told of. */
 const isTold = ({ isHidden, listener }: Receipt.Open): boolean => isHidden || listener !== undefined
@@ -122,12 +122,22 @@ export {
 /** Spans, metrics and logs by OTLP, as the standard `OTEL_*` variables say; needs `@effect/opentelemetry` and `sdk-node`. */
 export { layer as layerNode } from "./internal/telemetryNode.ts"
 
-/** The metrics of a registry: a program may have several, one for each test for one. */
-const metersOf = (known: WeakMap<object, AllMeters>, fiber: Fiber.Fiber<unknown, unknown>, most: number): AllMeters => {
-  const registry = fiber.getRef(Metric.MetricRegistry)
-  const found = known.get(registry)
-  if (found !== undefined) return found
-  const made = new AllMeters(most, new Series(fiber.context))
-  known.set(registry, made)
-  return made
+/** The metrics of a registry. A program may have several, one for each test for one; mostly it is that of the call before. */
+class Metered {
+  private readonly most: number
+  private readonly known = new WeakMap<object, AllMeters>()
+  private last: { readonly registry: object; readonly meters: AllMeters } | undefined
+
+  constructor(most: number) {
+    this.most = most
+  }
+
+  of(fiber: Fiber.Fiber<unknown, unknown>): AllMeters {
+    const registry = fiber.getRef(Metric.MetricRegistry)
+    if (this.last?.registry === registry) return this.last.meters
+    const meters = this.known.get(registry) ?? new AllMeters(this.most, new Series(fiber.context))
+    this.known.set(registry, meters)
+    this.last = { registry, meters }
+    return meters
+  }
 }

@@ -18,7 +18,7 @@ import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Attempts from "./Attempts.ts"
-import { Deadline, earlier } from "./Deadline.ts"
+import { Deadline } from "./Deadline.ts"
 import { positiveMillis } from "./internal/options.ts"
 import * as timer from "./internal/timer.ts"
 import { LlmError, type Phase, TimedOut } from "./LlmError.ts"
@@ -192,15 +192,16 @@ interface Opening {
 const opened =
   (fiber: Fiber.Fiber<unknown, unknown>, { keepsReceipt, maxAttempts, total }: Opening) =>
   (context: Context.Context<never>): Context.Context<never> => {
-    const bounded = Context.add(context, Deadline, earlier(fiber, total))
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const bounded = Context.add(context, Deadline, Math.min(fiber.getRef(Deadline), now + total))
     const ledger = fiber.getRef(Attempts.Current)
     if (ledger === undefined) {
-      const receipt = keepsReceipt ? new Receipt.Open() : undefined
+      const receipt = keepsReceipt ? new Receipt.Open(now) : undefined
       return Context.add(bounded, Attempts.Current, Attempts.make(maxAttempts, receipt))
     }
     if (ledger.receipt === undefined && !keepsReceipt) return bounded
     // a stack within another one is an attempt of that one
-    return Context.add(bounded, Attempts.Current, Attempts.withReceipt(ledger, Receipt.opened(ledger.receipt)))
+    return Context.add(bounded, Attempts.Current, Attempts.withReceipt(ledger, Receipt.opened(now, ledger.receipt)))
   }
 
 /** The parts of a stream for as long as somebody asks for them. */

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Schema, Stream } from "effect"
 import { AiError } from "effect/ai"
 import { TestClock } from "effect/testing"
 import type * as Gate from "effect-ballast/Gate"
-import { LlmError } from "effect-ballast/LlmError"
+import { fromAiError, LlmError, toAiError } from "effect-ballast/LlmError"
 import * as LlmProvider from "effect-ballast/LlmProvider"
 import { makeUnsafe } from "effect-ballast/LlmRequest"
 import * as Metrics from "effect-ballast/Metrics"
@@ -67,6 +67,20 @@ describe("the receipt of a call", () => {
           ["test", "second"]
         )
       }
+    })
+  )
+
+  it.effect("of a failure goes through effect/ai and JSON with it", () =>
+    Effect.gen(function* () {
+      const provider = Resilient.make({ outputGuard: {} }, 1)([TestProvider.make({ steps: [internal] })])
+      const error = errorOf(yield* run(provider.generate(request)))
+      assert.isDefined(error?.receipt)
+      if (error === undefined) return
+      const where = { module: "m", method: "generateText" }
+      const json = JSON.stringify(Schema.encodeSync(Schema.toCodecJson(AiError.AiError))(toAiError(error, where)))
+      const back = fromAiError(Schema.decodeUnknownSync(Schema.toCodecJson(AiError.AiError))(JSON.parse(json)))
+      assert.deepStrictEqual(JSON.stringify(back.receipt), JSON.stringify(error.receipt))
+      assert.strictEqual(back.receipt?.attempts[0]?.reason, "InternalProviderError")
     })
   )
 

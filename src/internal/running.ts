@@ -128,6 +128,12 @@ export class Running implements Call {
     )
   }
 
+  /** As `settle`; `undefined` where nothing is left to do, which costs no step of the fiber. */
+  settled(exit: Exit.Exit<unknown, LlmError>): Effect.Effect<void> | undefined {
+    const settling = this.settle(exit)
+    return settling === Effect.void ? undefined : settling
+  }
+
   /** Settles what is held, once: what was settled is no longer held. Only where nothing can interrupt it. */
   settle(exit: Exit.Exit<unknown, LlmError> | undefined, watch?: Watch): Effect.Effect<void> {
     if (this.permits.length === 0 && this.receipt === undefined) return Effect.void

@@ -56,7 +56,7 @@ export class Call implements Listener {
     this.request = request
     this.open = open
     this.clock = fiber.getRef(Clock.Clock)
-    this.startedAt = this.clock.currentTimeMillisUnsafe()
+    this.startedAt = open.startedAt
     this.span = spans.begin(fiber, this.clock, inner)
     this.began = this.span?.began
     const sampled = settings.sample >= 1 || fiber.getRef(Random.Random).nextDoubleUnsafe() < settings.sample
@@ -73,7 +73,7 @@ export class Call implements Listener {
 
   /** The answer with its receipt. */
   answered(response: LlmResponse): LlmResponse {
-    this.length = response.text.length
+    if (this.logs !== undefined) this.length = response.text.length
     if (this.settings.capture !== undefined) this.answer = response.parts
     const { model, parts, provider } = response
     return new LlmResponse({ provider, model, parts, receipt: this.receipt(response) })
@@ -123,8 +123,8 @@ export class Call implements Listener {
   }
 
   /** Tells of the call, once; the effect tells whoever listens. */
-  over(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    if (this.isOver) return Effect.void
+  over(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
+    if (this.isOver) return undefined
     this.isOver = true
     const { settings } = this
     const receipt = this.made ?? this.receipt(undefined)
@@ -137,6 +137,6 @@ export class Call implements Listener {
       this.meters.call(isStatic ? { ...receipt, provider, model } : receipt, isSuccess)
     this.span?.over(receipt, exit, settings.capture?.(this.request, this.answer))
     this.logs?.over(receipt, exit, this.length)
-    return settings.onReceipt === undefined ? Effect.void : Effect.ignoreCause(settings.onReceipt(receipt))
+    return settings.onReceipt && Effect.ignoreCause(settings.onReceipt(receipt))
   }
 }

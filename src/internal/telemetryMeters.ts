@@ -5,17 +5,19 @@ import type { Count, Distribution, Series } from "./telemetrySeries.ts"
 
 const { latencyBoundaries, tokenBoundaries } = Metrics
 
+type Own = ReturnType<typeof Metrics.ofModel>
+type Counted = "success" | "error" | "inputTokens" | "outputTokens" | "cost" | "retries"
+type Measured = "latency" | "firstToken" | "inputUsage" | "outputUsage"
+
 /** The metrics of one provider and model, or of all others. Each is made when it has something to tell. */
 class Meters {
   readonly name: string
-  private readonly of: ReturnType<typeof Metrics.ofModel>
+  private readonly of: Own
   private readonly series: Series
-  private readonly counts = new Map<string, Count>()
+  private readonly counts: { [K in Counted]?: Count } = {}
+  private readonly measures: { [K in Measured]?: Distribution } = {}
+  private readonly attempts = new Map<string, Count>()
   private readonly durations = new Map<string | undefined, Distribution>()
-  private latency: Distribution | undefined
-  private firstToken: Distribution | undefined
-  private inputUsage: Distribution | undefined
-  private outputUsage: Distribution | undefined
 
   constructor(provider: string, model: string, series: Series) {
     this.name = `${provider}/${model}`
@@ -24,38 +26,49 @@ class Meters {
   }
 
   attempt({ cost, inputTokens, latency, outcome, outputTokens, reason }: Attempt): void {
-    const { of, series } = this
-    this.count(outcome, () => of.attempts(outcome)).value++
+    this.attemptsOf(outcome).value++
     if (outcome === "refused") return
-    const error = outcome === "success" ? undefined : (reason ?? outcome)
-    once(this.durations, error, () => series.distribution(of.duration(error), latencyBoundaries)).add(latency / 1000)
+    this.durationOf(outcome === "success" ? undefined : (reason ?? outcome)).add(latency / 1000)
     if (inputTokens !== undefined) {
-      this.count("input", () => of.inputTokens).value += inputTokens
-      ;(this.inputUsage ??= series.distribution(of.inputUsage, tokenBoundaries)).add(inputTokens)
+      this.count("inputTokens").value += inputTokens
+      this.measure("inputUsage", tokenBoundaries).add(inputTokens)
     }
     if (outputTokens !== undefined) {
-      this.count("output", () => of.outputTokens).value += outputTokens
-      ;(this.outputUsage ??= series.distribution(of.outputUsage, tokenBoundaries)).add(outputTokens)
+      this.count("outputTokens").value += outputTokens
+      this.measure("outputUsage", tokenBoundaries).add(outputTokens)
     }
-    if (cost !== undefined && cost > 0) this.count("cost", () => of.cost).value += cost / 1e9
+    if (cost !== undefined && cost > 0) this.count("cost").value += cost / 1e9
   }
 
   call({ firstPart, latency }: Receipt, isSuccess: boolean, cached: Distribution | undefined): void {
-    const { of, series } = this
-    if (isSuccess) this.count("ok", () => of.success).value++
-    else this.count("error", () => of.error).value++
+    this.count(isSuccess ? "success" : "error").value++
     if (cached !== undefined) return cached.add(latency / 1000)
-    ;(this.latency ??= series.distribution(of.latency, latencyBoundaries)).add(latency / 1000)
-    if (firstPart === undefined) return
-    ;(this.firstToken ??= series.distribution(of.firstToken, latencyBoundaries)).add(firstPart / 1000)
+    this.measure("latency", latencyBoundaries).add(latency / 1000)
+    if (firstPart !== undefined) this.measure("firstToken", latencyBoundaries).add(firstPart / 1000)
   }
 
   retry(): void {
-    this.count("retry", () => this.of.retries).value++
+    this.count("retries").value++
   }
 
-  private count(name: string, metric: () => Parameters<Series["count"]>[0]): Count {
-    return once(this.counts, name, () => this.series.count(metric()))
+  private count(name: Counted): Count {
+    return (this.counts[name] ??= this.series.count(this.of[name]))
+  }
+
+  private measure(name: Measured, boundaries: ReadonlyArray<number>): Distribution {
+    return (this.measures[name] ??= this.series.distribution(this.of[name], boundaries))
+  }
+
+  private attemptsOf(outcome: string): Count {
+    const known = this.attempts.get(outcome)
+    if (known !== undefined) return known
+    return once(this.attempts, outcome, () => this.series.count(this.of.attempts(outcome)))
+  }
+
+  private durationOf(error: string | undefined): Distribution {
+    const known = this.durations.get(error)
+    if (known !== undefined) return known
+    return once(this.durations, error, () => this.series.distribution(this.of.duration(error), latencyBoundaries))
   }
 }
 

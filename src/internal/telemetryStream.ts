@@ -22,7 +22,7 @@ export const told = (
 ): Effect.Effect<Pull.Pull<Parts, LlmError>> => {
   const traced = call.span === undefined ? stream : Stream.provideService(stream, Tracer.ParentSpan, call.span.call)
   // who leaves is told of behind all that the stream has opened
-  const left = Scope.addFinalizerExit(scope, () => call.over(Exit.interrupt()))
+  const left = Scope.addFinalizerExit(scope, () => call.over(Exit.interrupt()) ?? Effect.void)
   return Effect.andThen(
     left,
     Effect.suspend(() => {
@@ -70,14 +70,14 @@ class Told {
     return Effect.andThen(
       Scope.close(this.scope, exit),
       Effect.suspend(() => {
-        if (error === undefined) return Effect.andThen(call.over(exit), Effect.failCause(cause))
+        if (error === undefined) return Effect.andThen(call.over(exit) ?? Effect.void, Effect.failCause(cause))
         if (error instanceof LlmError) {
           const failed = Effect.fail(call.failed(error))
-          return Effect.andThen(call.over(exit), failed)
+          return Effect.andThen(call.over(exit) ?? Effect.void, failed)
         }
-        if (finish === undefined) return Effect.andThen(call.over(exit), Cause.done())
+        if (finish === undefined) return Effect.andThen(call.over(exit) ?? Effect.void, Cause.done())
         const last: Parts = [call.signed(finish)]
-        return Effect.as(call.over(exit), last)
+        return Effect.as(call.over(exit) ?? Effect.void, last)
       })
     )
   }
