@@ -61,7 +61,7 @@ const frame = (phase: string, snapshot: ReadonlyArray<Metric.Metric.Snapshot>): 
   })
   const cache = ["hit", "shared", "miss"].map((result) => `${of("llm_cache_requests_total", { result })} ${result}`)
   return [
-    `${phase}`,
+    phase,
     ...providers,
     `  calls ${of("llm_requests_total", { status: "success" })} answered, ${of("llm_requests_total", { status: "error" })} failed, ${of("llm_degraded_total")} by the static answer`,
     `  moves ${of("llm_fallbacks_total")} to the other provider, ${of("llm_retries_total")} retries`,

@@ -48,7 +48,7 @@ const steps = (endings: ReadonlyArray<typeof Ending.Type>): ReadonlyArray<TestPr
         return TestProvider.paced([], { usage: usage(5, 0) })
       case "slow":
         return TestProvider.paced("slow", { firstPart: "20 seconds" })
-      case "secret":
+      default:
         return TestProvider.paced("write to jane@example.com", { usage: usage(7, 8) })
     }
   }),

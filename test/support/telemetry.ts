@@ -47,18 +47,18 @@ export const watching = (options: { readonly traces?: boolean } = {}): Watched =
         exit: undefined
       }
       spans.push(drawn)
-      const { attribute, end, event } = span
+      const native = Object.getPrototypeOf(span) as Tracer.Span // the class's methods
       span.attribute = (key, value) => {
         drawn.attributes[key] = value
-        attribute.call(span, key, value)
+        native.attribute.call(span, key, value)
       }
       span.event = (name, time, attributes) => {
         drawn.events.push({ name, attributes })
-        event.call(span, name, time, attributes)
+        native.event.call(span, name, time, attributes)
       }
       span.end = (time, exit) => {
         drawn.exit = exit
-        end.call(span, time, exit)
+        native.end.call(span, time, exit)
       }
       return span
     }
