@@ -46,7 +46,7 @@ export const makeInput = (options: InputOptions = {}): ((inner: LlmProvider.Serv
   const watcher = new Watcher("input", options.onEvent)
   return (inner) => {
     const checked = (request: LlmRequest, fiber: Fiber.Fiber<unknown, unknown>) =>
-      admitted({ guards, watcher, inner, fiber }, request, 0)
+      admitted({ guards, watcher, inner, fiber }, { request, texts: textsOf(request) }, 0)
     return {
       ...inner,
       generate: (request) => Effect.withFiber((fiber) => proceed(checked(request, fiber), inner.generate)),
@@ -63,21 +63,22 @@ interface Admitting {
 }
 
 /** The request as the guards from one on leave it. */
-const admitted = (call: Admitting, request: LlmRequest, at: number): Effect.Effect<LlmRequest, LlmError> => {
+const admitted = (call: Admitting, input: Guard.Input, at: number): Effect.Effect<LlmRequest, LlmError> => {
   const { fiber, guards, inner, watcher } = call
   const guard = guards[at]
-  if (guard === undefined) return Exit.succeed(request)
+  if (guard === undefined) return Exit.succeed(input.request)
   const rejected = (description: string) =>
     refuse(inner.provider, inner.model, new InputRejected({ guard: guard.name, description }))
-  const next = (changed = request) => admitted(call, changed, at + 1)
-  const check = () => guard.input?.({ request, texts: textsOf(request) }) ?? Guard.pass
+  const next = (changed = input) => admitted(call, changed, at + 1)
+  const check = () => guard.input?.(input) ?? Guard.pass
   return proceed(watcher.checked(fiber, guard, inner, check, rejected, "refused"), (verdict) => {
     switch (verdict?._tag) {
       case "Flag":
         return after(watcher.told(fiber, guard, "flag", verdict.kinds), next)
       case "Replace": {
         const told = watcher.told(fiber, guard, verdict.action, verdict.kinds)
-        return after(told, () => next(guard.mode === "shadow" ? request : verdict.by))
+        const { by } = verdict
+        return after(told, () => next(guard.mode === "shadow" ? input : { request: by, texts: textsOf(by) }))
       }
       case "Block": {
         const told = watcher.told(fiber, guard, "block", [])

@@ -361,3 +361,26 @@ describe("metrics", () => {
     assert.throws(() => Telemetry.make({ logs: { sample: 2 } }), /logs.sample must be a number from 0 to 1/)
   })
 })
+
+it.effect("the loser of a race is no retry and no move to another provider", () =>
+  Effect.gen(function* () {
+    const watched = watching()
+    const first = TestProvider.make({ steps: [TestProvider.paced("slow", { firstPart: "1 minute" })] })
+    const second = TestProvider.make({ provider: "second", steps: ["fast"] })
+    const provider = Resilient.make(
+      { hedge: { delay: "1 second" }, telemetry: { onReceipt: watched.onReceipt } },
+      2
+    )([first, second])
+    const exit = yield* run(provider.generate(request)).pipe(Effect.provide(watched.layer))
+    assert.strictEqual(Exit.isSuccess(exit) && exit.value.text, "fast")
+    assert.deepStrictEqual(
+      watched.receipts[0]?.attempts.map(({ lostRace, outcome, provider }) => [provider, outcome, lostRace]).toSorted(),
+      [
+        ["second", "success", false],
+        ["test", "abandoned", true]
+      ]
+    )
+    assert.isUndefined(watched.metric("llm_fallbacks_total"))
+    assert.isUndefined(watched.metric("llm_retries_total"))
+  })
+)

@@ -8,7 +8,7 @@ import * as Random from "effect/Random"
 import { type LlmError, withReceipt } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
-import { isVisible, type LlmPart, LlmResponse } from "../LlmResponse.ts"
+import { collectParts, isVisible, type LlmPart, LlmResponse } from "../LlmResponse.ts"
 import type { Attempt, Details, Listener, Open, Receipt } from "../Receipt.ts"
 import { objectOf } from "./fields.ts"
 import { answeredBy } from "./flight.ts"
@@ -41,6 +41,7 @@ export class Call implements Listener {
   private firstPartAt: number | undefined
   private length = 0
   private answer: unknown
+  private readonly streamed: Array<LlmPart> = []
 
   constructor(
     settings: Settings,
@@ -66,8 +67,9 @@ export class Call implements Listener {
   }
 
   ended(attempt: Attempt, details: Details | undefined): void {
-    this.meters.attempt(attempt, this.before)
-    this.before = attempt
+    // the loser of a race was neither a retry nor a move to another provider
+    this.meters.attempt(attempt, attempt.lostRace ? undefined : this.before)
+    if (!attempt.lostRace) this.before = attempt
     this.span?.ended(attempt, details)
   }
 
@@ -89,8 +91,7 @@ export class Call implements Listener {
       if (this.firstPartAt === undefined && isVisible(part)) this.firstPartAt = this.clock.currentTimeMillisUnsafe()
       if (part.type === "text-delta") this.length += part.delta.length
     }
-    if (this.settings.capture !== undefined)
-      this.answer = [...(Array.isArray(this.answer) ? this.answer : []), ...parts]
+    if (this.settings.capture !== undefined) this.streamed.push(...parts)
   }
 
   /** The last part of a stream with its receipt. */
@@ -135,7 +136,7 @@ export class Call implements Listener {
     // who leaves is neither answered nor failed
     if (isSuccess || !Cause.hasInterruptsOnly(exit.cause))
       this.meters.call(isStatic ? { ...receipt, provider, model } : receipt, isSuccess)
-    this.span?.over(receipt, exit, settings.capture?.(this.request, this.answer))
+    this.span?.over(receipt, exit, settings.capture?.(this.request, this.answer ?? collectParts(this.streamed)))
     this.logs?.over(receipt, exit, this.length)
     return settings.onReceipt && Effect.ignoreCause(settings.onReceipt(receipt))
   }
