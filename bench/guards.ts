@@ -2,7 +2,7 @@
 import { simulateReadableStream, streamText } from "ai"
 import { MockLanguageModelV3 } from "ai/test"
 import { Effect, Stream } from "effect"
-import { Guard, Guardrails, type LlmProvider, LlmRequest, type LlmResponse } from "../src/index.ts"
+import { Guard, Guardrails, type LlmProvider, LlmRequest, type LlmResponse, Resilient } from "../src/index.ts"
 import { awaited, eachInFiber, inFiber, type Suite } from "./harness.ts"
 
 const request = LlmRequest.makeUnsafe("What is ballast?")
@@ -53,6 +53,9 @@ const vercelModel = new MockLanguageModelV3({
   })
 })
 
+/** All that a stream passes that needs no store: deadline, telemetry, guard, fallback, retry, gates, timeouts. */
+const stack = Resilient.make({ retry: {}, outputGuard: {} }, 1)([bare])
+
 const read = ({ stream }: LlmProvider.Service) => Effect.suspend(() => Stream.runDrain(stream(request)))
 
 export const streamSuite: Suite = {
@@ -62,6 +65,7 @@ export const streamSuite: Suite = {
     inFiber("Ballast, no guard", read(bare)),
     inFiber("Ballast, the output guard with its defaults", read(sensitive)),
     inFiber("Ballast, three guards", read(all)),
+    inFiber("Ballast, the stack with telemetry, retry, timeouts and the output guard", read(stack)),
     awaited("Vercel AI SDK, streamText, no guard", async () => {
       for await (const _ of streamText({ model: vercelModel, prompt: "What is ballast?" }).textStream);
     })

@@ -5,6 +5,7 @@ import { budgetSuite, overBudgetSuite } from "./budgets.ts"
 import { hitSuite, missSuite } from "./caches.ts"
 import { callSuite } from "./calls.ts"
 import { inputSuite, streamSuite } from "./guards.ts"
+import { languageModelSuite } from "./languageModel.ts"
 import { measure, table } from "./harness.ts"
 import { freshKeySuite, grownKeySuite } from "./keys.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
@@ -34,7 +35,8 @@ const all = [
   streamSuite,
   inputSuite,
   telemetrySuite,
-  telemetryStreamSuite
+  telemetryStreamSuite,
+  languageModelSuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const vectors = wanted.includes("vector") ? vectorSuites() : []

@@ -40,7 +40,12 @@ describe("the receipt of a call", () => {
       const receipt = Exit.isSuccess(exit) ? exit.value.receipt : undefined
       assert.strictEqual(receipt?.source, "provider")
       assert.deepStrictEqual(
-        receipt?.attempts.map(({ inputTokens, latency, outcome, reason }) => [outcome, reason, Math.round(latency), inputTokens]),
+        receipt?.attempts.map(({ inputTokens, latency, outcome, reason }) => [
+          outcome,
+          reason,
+          Math.round(latency),
+          inputTokens
+        ]),
         [
           ["failure", "InternalProviderError", 1000, undefined],
           ["success", undefined, 2000, 10]
@@ -281,6 +286,7 @@ describe("metrics", () => {
         ["failure InternalProviderError", "refused CircuitOpen", "success ", "refused BudgetExceeded"]
       )
       assert.strictEqual(watched.metric("llm_attempts_total", { outcome: "refused" }), 2)
+      assert.strictEqual(watched.metric("gen_ai.client.operation.duration"), 2)
       assert.strictEqual(watched.metric("llm_requests_total", { status: "error" }), 3)
     })
   )

@@ -47,7 +47,6 @@ export class Running implements Call {
   readonly note: Receipt.Note = {}
   private readonly receipt: Receipt.Open | undefined
   private span: Tracer.Span | undefined
-  private isTold = false
 
   constructor(provider: Service, request: LlmRequest, fiber: Fiber.Fiber<unknown, unknown>) {
     this.provider = provider
@@ -140,8 +139,7 @@ export class Running implements Call {
     const settlement = this.settlement(exit, watch)
     const settled = this.permits.length === 0 ? Effect.void : settleAll(this.permits.splice(0), settlement)
     const { receipt } = this
-    if (receipt === undefined || this.isTold) return settled
-    this.isTold = true
+    if (receipt === undefined) return settled
     const told = () => receipt.ended(this.attemptOf(settlement), this.details(exit, watch, settlement))
     if (onTheSpot(settled) === undefined) return Effect.andThen(settled, Effect.sync(told))
     told()

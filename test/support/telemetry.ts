@@ -7,6 +7,7 @@ interface Drawn {
   readonly name: string
   readonly kind: Tracer.SpanKind
   readonly parent: string | undefined
+  readonly sampled: boolean
   readonly attributes: Record<string, unknown>
   readonly events: Array<{ readonly name: string; readonly attributes: Record<string, unknown> | undefined }>
   exit: Exit.Exit<unknown, unknown> | undefined
@@ -40,6 +41,7 @@ export const watching = (options: { readonly traces?: boolean } = {}): Watched =
         options.parent._tag === "Some" && options.parent.value._tag === "Span" ? options.parent.value.name : undefined
       const drawn: Drawn = {
         name: options.name,
+        sampled: options.sampled,
         kind: options.kind,
         parent,
         attributes: {},
