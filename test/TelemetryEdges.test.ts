@@ -1,6 +1,6 @@
 /** Corners of telemetry: each test is there since a change of the code that it notices went unnoticed. */
 import { assert, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Stream, Tracer } from "effect"
+import { Console, Effect, Fiber, Layer, Logger, Stream, Tracer } from "effect"
 import { EmbeddingModel } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Cache from "effect-ballast/Cache"
@@ -158,3 +158,45 @@ it("a value on the boundary of a bucket is in it", () => {
   ])
   assert.deepStrictEqual([count, sum, min, max], [6, 15, 0, 5])
 })
+
+it.effect("the lines of a call carry the ids of its span", () =>
+  Effect.gen(function* () {
+    const watched = watching({ traces: true })
+    const lines: Array<unknown> = []
+    const console = { ...(yield* Console.Console), log: (line: string) => void lines.push(JSON.parse(line)) }
+    const provider = Resilient.make({}, 1)([TestProvider.make({ steps: ["an answer"] })])
+    const layer = Layer.provideMerge(Telemetry.layerJsonLogs(), watched.layer)
+    yield* provider.generate(request).pipe(Effect.provideService(Console.Console, console), Effect.provide(layer))
+    const common = {
+      timestamp: "1970-01-01T00:00:00.000Z",
+      level: "INFO",
+      provider: "test",
+      model: "test-model",
+      trace_id: watched.spans[0]?.traceId,
+      span_id: watched.spans[0]?.spanId
+    }
+    assert.isString(common.trace_id)
+    assert.deepStrictEqual(lines, [
+      { ...common, event: "llm_request_started", prompt_length: 16 },
+      {
+        ...common,
+        event: "llm_request_completed",
+        latency_ms: 0,
+        source: "provider",
+        attempts: 1,
+        output_length: 9
+      }
+    ])
+  })
+)
+
+it.effect("a logger that fails fails no call", () =>
+  Effect.gen(function* () {
+    const provider = Resilient.make({ telemetry: { logs: true } }, 1)([TestProvider.make()])
+    const broken = Logger.make((): void => {
+      throw new Error("disk full")
+    })
+    const { text } = yield* provider.generate(request).pipe(Effect.provide(Logger.layer([broken])))
+    assert.strictEqual(text, "ok")
+  })
+)

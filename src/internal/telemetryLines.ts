@@ -1,9 +1,8 @@
 /** The lines of a call in the log: lengths, never content. */
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Effect from "effect/Effect"
-import type * as Tracer from "effect/Tracer"
-import * as TracerModule from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import { LlmError } from "../LlmError.ts"
 import type { Service } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
@@ -22,8 +21,8 @@ export const lines = (
 ): Lines => {
   const { context } = fiber
   const write = (line: Effect.Effect<void>) => {
-    const within = span === undefined ? line : Effect.provideService(line, TracerModule.ParentSpan, span)
-    Effect.runSyncWith(context)(within)
+    const within = span === undefined ? line : Effect.provideService(line, Tracer.ParentSpan, span)
+    Effect.runSyncExitWith(context)(within)
   }
   return {
     started: () =>

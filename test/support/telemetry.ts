@@ -8,6 +8,8 @@ interface Drawn {
   readonly kind: Tracer.SpanKind
   readonly parent: string | undefined
   readonly sampled: boolean
+  readonly traceId: string
+  readonly spanId: string
   readonly attributes: Record<string, unknown>
   readonly events: Array<{ readonly name: string; readonly attributes: Record<string, unknown> | undefined }>
   exit: Exit.Exit<unknown, unknown> | undefined
@@ -42,6 +44,8 @@ export const watching = (options: { readonly traces?: boolean } = {}): Watched =
       const drawn: Drawn = {
         name: options.name,
         sampled: options.sampled,
+        traceId: span.traceId,
+        spanId: span.spanId,
         kind: options.kind,
         parent,
         attributes: {},
