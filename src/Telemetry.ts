@@ -135,7 +135,7 @@ class Metered {
   of(fiber: Fiber.Fiber<unknown, unknown>): AllMeters {
     const registry = fiber.getRef(Metric.MetricRegistry)
     if (this.last?.registry === registry) return this.last.meters
-    const meters = this.known.get(registry) ?? new AllMeters(this.most, new Series(fiber.context))
+    const meters = this.known.get(registry) ?? new AllMeters(this.most, new Series(registry))
     this.known.set(registry, meters)
     this.last = { registry, meters }
     return meters

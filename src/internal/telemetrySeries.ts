@@ -40,6 +40,7 @@ export class Distribution {
   }
 }
 
+type Registry = Context.Service.Shape<typeof Metric.MetricRegistry>
 type Known = Map<string, Count | Distribution>
 
 /** By registry: two stacks in one program add to the same numbers. */
@@ -51,9 +52,9 @@ export class Series {
   private readonly context: Context.Context<never>
   private readonly known: Known
 
-  constructor(context: Context.Context<never>) {
-    this.context = context
-    const registry = Context.get(context, Metric.MetricRegistry)
+  constructor(registry: Registry) {
+    // of a caller's context nothing else: neither its services, which would never be freed, nor attributes of its own
+    this.context = Context.make(Metric.MetricRegistry, registry)
     const known = all.get(registry) ?? new Map<string, Count | Distribution>()
     all.set(registry, known)
     this.known = known
