@@ -5,7 +5,7 @@ import { budgetSuite, overBudgetSuite } from "./budgets.ts"
 import { hitSuite, missSuite } from "./caches.ts"
 import { callSuite } from "./calls.ts"
 import { inputSuite, streamSuite } from "./guards.ts"
-import { languageModelSuite } from "./languageModel.ts"
+import { languageModelSuite, missPathSuite } from "./whole.ts"
 import { measure, table } from "./harness.ts"
 import { freshKeySuite, grownKeySuite } from "./keys.ts"
 import { acquireSuite, queueSuite, refusalSuite } from "./limiters.ts"
@@ -36,7 +36,8 @@ const all = [
   inputSuite,
   telemetrySuite,
   telemetryStreamSuite,
-  languageModelSuite
+  languageModelSuite,
+  missPathSuite
 ]
 const overRedis = "redis".includes(wanted) || wanted.includes("redis") ? await redisSuites() : []
 const vectors = wanted.includes("vector") ? vectorSuites() : []
