@@ -5,6 +5,7 @@ import { EmbeddingModel } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Cache from "effect-ballast/Cache"
 import * as CacheStore from "effect-ballast/CacheStore"
+import * as Degrade from "effect-ballast/Degrade"
 import * as LlmProvider from "effect-ballast/LlmProvider"
 import { makeUnsafe } from "effect-ballast/LlmRequest"
 import * as Resilient from "effect-ballast/Resilient"
@@ -198,5 +199,19 @@ it.effect("a logger that fails fails no call", () =>
     })
     const { text } = yield* provider.generate(request).pipe(Effect.provide(Logger.layer([broken])))
     assert.strictEqual(text, "ok")
+  })
+)
+
+it.effect("a lesser rung of a ladder is counted when it answers, and the first one is not", () =>
+  Effect.gen(function* () {
+    const watched = watching()
+    const ladder = (fails: boolean) =>
+      Degrade.ladder([
+        Degrade.rung("best", fails ? Effect.fail("down") : Effect.succeed("best")),
+        Degrade.otherwise("apology", () => "sorry")
+      ])
+    yield* Effect.all([ladder(true), ladder(false), ladder(true)]).pipe(Effect.provide(watched.layer))
+    assert.strictEqual(watched.metric("llm_degraded_total", { rung: "apology" }), 2)
+    assert.strictEqual(watched.metric("llm_degraded_total"), 2)
   })
 )

@@ -2,11 +2,14 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Predicate from "effect/Predicate"
 import * as AiError from "effect/ai/AiError"
 import * as Deadline from "../Deadline.ts"
 import type { Answer, Failure, Otherwise, Rung } from "../Degrade.ts"
 import * as LlmError from "../LlmError.ts"
+import * as Metrics from "../Metrics.ts"
+import { Series } from "./telemetrySeries.ts"
 
 type AnyRung = Rung<string, unknown, unknown, unknown>
 
@@ -24,13 +27,26 @@ interface Climb {
 
 export const climb = (self: Climb): Effect.Effect<Answer<string, unknown, unknown>, unknown, unknown> => {
   const { current, failures } = self
-  const answered = (value: unknown) => ({ rung: current.name, value, failures })
-  if (current._tag === "Otherwise") return Effect.sync(() => answered(current.answer(failures)))
+  const answered = (value: unknown) => {
+    const answer = { rung: current.name, value, failures }
+    return failures.length === 0 ? Effect.succeed(answer) : Effect.as(counted(current.name), answer)
+  }
+  if (current._tag === "Otherwise") return Effect.suspend(() => answered(current.answer(failures)))
   return Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const end = endOf(self, current, now)
-    return Effect.catch(Effect.map(until(current, now, end), answered), (error) => stepDown(self, end, error))
+    return Effect.matchEffect(until(current, now, end), {
+      onSuccess: answered,
+      onFailure: (error) => stepDown(self, end, error)
+    })
   })
 }
+
+/** That a lesser rung stood in. */
+const counted = (rung: string): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    new Series(fiber.getRef(Metric.MetricRegistry)).count(Metrics.degraded(rung)).value++
+    return Effect.void
+  })
 
 const stepDown = (self: Climb, end: number, error: unknown) =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
