@@ -77,7 +77,7 @@ const Metadata = Struct({
 })
 export type Metadata = typeof Metadata.Type
 
-const Output = Struct({ output: Text, metadata: Metadata })
+export const Output = Struct({ output: Text, metadata: Metadata })
 export const Problem = Struct({ title: Text, status: Int, detail: Text, retryAfter: Schema.optionalKey(Int) })
 
 const event = <const Name extends string, S extends Schema.Codec<unknown, unknown>>(name: Name, data: S) =>
