@@ -95,6 +95,20 @@ export const hitSuite: Suite = {
   ]
 }
 
+/** One text again and again is the best case of the table of texts met lately: two thousand in turn are more than it holds. */
+const prompts = Array.from({ length: 2000 }, (_, i) => `${i} ${prose}`)
+for (const prompt of prompts) await langchain.update(prompt, "bench", [{ text }])
+const inTurn = () => prompts[turn++ % prompts.length] ?? ""
+
+export const manyHitsSuite: Suite = {
+  name: "A cache hit, two thousand prompts of 2 KB in turn, their keys included",
+  base: "Ballast",
+  cases: [
+    eachInFiber("Ballast", () => ballast.generate(LlmRequest.makeUnsafe({ prompt: inTurn(), temperature: 0 }))),
+    awaited("LangChain InMemoryCache.lookup", () => langchain.lookup(inTurn(), "bench"))
+  ]
+}
+
 export const missSuite: Suite = {
   name: "A cache miss that is stored, a fresh request of 2 KB",
   base: "Ballast",

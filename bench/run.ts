@@ -2,7 +2,7 @@
 import { cpus } from "node:os"
 import { breakerPromiseSuite, breakerSuite, openSuite } from "./breakers.ts"
 import { budgetSuite, overBudgetSuite } from "./budgets.ts"
-import { hitSuite, missSuite } from "./caches.ts"
+import { hitSuite, manyHitsSuite, missSuite } from "./caches.ts"
 import { callSuite } from "./calls.ts"
 import { inputSuite, streamSuite } from "./guards.ts"
 import { languageModelSuite, missPathSuite } from "./whole.ts"
@@ -29,6 +29,7 @@ const all = [
   budgetSuite,
   overBudgetSuite,
   hitSuite,
+  manyHitsSuite,
   missSuite,
   freshKeySuite,
   grownKeySuite,
