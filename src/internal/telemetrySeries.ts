@@ -1,6 +1,6 @@
 /**
  * Metrics of which every call changes several: numbers of our own, which the registry reads when somebody looks. To change one
- * costs a fiftieth of `Metric.update`.
+ * is an addition, without a look-up in the registry.
  */
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
