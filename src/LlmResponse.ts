@@ -17,7 +17,7 @@ export class LlmResponse {
   readonly provider: string
   readonly model: string
   readonly parts: ReadonlyArray<Response.PartEncoded>
-  /** How the answer came about, where telemetry keeps receipts. That of a stream is in its finish part (`receiptOf`). */
+  /** How the answer came about, where telemetry keeps receipts. That of a stream is in `metadata.ballast` of its finish part. */
   readonly receipt: Receipt | undefined
 
   constructor(fields: {

@@ -34,9 +34,9 @@ import * as Receipt from "./Receipt.ts"
 export interface Options {
   /** A line when a call begins and one when it is over, or a share of the calls. Default: where `layerJsonLogs` is. */
   readonly logs?: boolean | { readonly sample: number } | undefined
-  /** Models that metrics tell apart; all others are `other`. Default 50. */
+  /** Models that the metrics of a program tell apart, in all its stacks; all others are `other`. Default 50. */
   readonly maxModels?: number | undefined
-  /** Told of every call when it is over; its failures are ignored. */
+  /** Told of every call when it is over. A second at most; its failures are ignored. */
   readonly onReceipt?: ((receipt: Receipt.Receipt) => Effect.Effect<void>) | undefined
   /**
    * Puts what is asked and answered into the spans of calls, behind these guards (those that scan: `Guard.sensitive()`).

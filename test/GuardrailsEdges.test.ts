@@ -108,6 +108,29 @@ describe("Guard.denyList", () => {
   )
 })
 
+describe("Guard.sensitive", () => {
+  it.effect("refuses a text file that holds a secret, since it does not change files", () =>
+    Effect.gen(function* () {
+      const file = (text: string) =>
+        userMessage(Prompt.filePart({ data: new TextEncoder().encode(text), mediaType: "text/plain" }))
+      assert.include(
+        (yield* asked(Guard.sensitive(), file("ask jane@example.com"))).said,
+        "a file holds a secret (email)"
+      )
+      assert.strictEqual((yield* asked(Guard.sensitive(), file("ask her"))).said, "passed")
+      assert.strictEqual(
+        (yield* asked(Guard.sensitive({ action: "flag" }), file("ask jane@example.com"))).said,
+        "passed"
+      )
+    })
+  )
+})
+
+it("a word that nobody can see can never be denied", () => {
+  for (const term of ["", " ", "\u200b"])
+    assert.throws(() => Guard.denyList({ terms: ["x", term] }), /Guard.denyList: a term/)
+})
+
 describe("Guard.toolCall", () => {
   it.effect("leaves what the provider ran itself to `allow`", () =>
     Effect.gen(function* () {

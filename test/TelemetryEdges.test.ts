@@ -215,3 +215,32 @@ it.effect("a lesser rung of a ladder is counted when it answers, and the first o
     assert.strictEqual(watched.metric("llm_degraded_total"), 2)
   })
 )
+
+it.effect("a listener that never ends keeps a call for a second, and one that dies for none", () =>
+  Effect.gen(function* () {
+    for (const onReceipt of [() => Effect.never, () => Effect.die("boom")]) {
+      const provider = Resilient.make({ telemetry: { onReceipt } }, 1)([TestProvider.make()])
+      for (const call of [Effect.asVoid(provider.generate(request)), Stream.runDrain(provider.stream(request))]) {
+        const fiber = yield* Effect.forkChild(call)
+        yield* TestClock.adjust("1 second")
+        assert.isDefined(fiber.pollUnsafe())
+        yield* Fiber.join(fiber)
+      }
+    }
+  })
+)
+
+it.effect("the bound of models is one for all stacks of a program", () =>
+  Effect.gen(function* () {
+    const watched = watching()
+    for (let i = 0; i < 200; i++)
+      yield* Resilient.make(
+        {},
+        1
+      )([TestProvider.make({ model: `model-${i}` })])
+        .generate(request)
+        .pipe(Effect.provide(watched.layer))
+    assert.strictEqual(watched.series("llm_requests_total"), 51)
+    assert.strictEqual(watched.metric("llm_requests_total"), 200)
+  })
+)

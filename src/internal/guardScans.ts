@@ -39,8 +39,9 @@ const all = ["privateKey", "apiKey", "jwt", "email", "ssn", "card", "iban", "pho
 const common: ReadonlyArray<SensitiveKind> = all.filter((kind) => kind !== "phone")
 
 /**
- * Secrets and personal data. In an answer they never get out, not even half of one between two parts of a stream; in a request
- * they never get to the model. `docs/guardrails.md` says what is found and what is not.
+ * Secrets and personal data. Of what it finds in an answer nothing gets out, not even half of it between two parts of a stream;
+ * in a request what users, documents and tools say is redacted, and a text file that holds some is refused.
+ * `docs/guardrails.md` says what is found and what is not. Throws `RangeError` for no kinds, and a pattern that can never work.
  */
 export const sensitive = (options: Sensitive = {}): Guard => {
   const {
@@ -63,7 +64,7 @@ export const sensitive = (options: Sensitive = {}): Guard => {
     ...scanning("sensitive", { mode, onError }, compiled),
     input: ({ request, texts }) => {
       const long = tooLong(texts)
-      return long === undefined ? redactRequest(request, compiled) : block(long)
+      return long === undefined ? redactRequest({ request, texts }, compiled) : block(long)
     }
   }
 }
@@ -82,7 +83,12 @@ const scanning = (
   scan: () => compiled
 })
 
-const redactRequest = (request: LlmRequest, compiled: Compiled): InputVerdict => {
+const redactRequest = ({ request, texts }: Input, compiled: Compiled): InputVerdict => {
+  const inFiles = new Set<string>()
+  const reportFile = ({ action, kind }: Finding) => void (action === "flag" || inFiles.add(kind))
+  for (const { inFile, text } of texts) if (inFile === true) redact(compiled, text, reportFile)
+  if (inFiles.size > 0)
+    return block(`a file holds a secret (${[...inFiles].join(", ")}), which is not taken out of files`)
   const found: Array<Finding> = []
   const report = (finding: Finding) => void found.push(finding)
   const by = mapTexts(
@@ -110,6 +116,7 @@ export interface DenyList extends Common {
 export const denyList = (options: DenyList): Guard => {
   const { action = "block", mode = "enforce", name = "denyList", onError = "block", terms } = options
   if (terms.length === 0) throw new RangeError("Guard.denyList: terms must not be empty")
+  if (terms.some(isBlank)) throw new RangeError("Guard.denyList: a term must have a character that can be seen")
   const ofAnswers = compile(terms.map((term) => ({ detector: wholeWord(term), action })))
   const ofRequests = compile(
     terms.flatMap((term) => [...viewsOf(term)].slice(0, 1).map((view) => rule(wholeWord(view?.text ?? term))))
@@ -124,6 +131,8 @@ export const denyList = (options: DenyList): Guard => {
     }
   }
 }
+
+const isBlank = (term: string): boolean => term.replaceAll(/[\s\p{Cf}\p{M}]/gu, "") === ""
 
 /** Whether a word stands in any view of the texts; stops now and then in between. */
 function* lookingFor(compiled: Compiled, texts: Input["texts"]): Generator<undefined, boolean> {

@@ -12,6 +12,8 @@ export interface GuardedText {
   readonly origin: Origin
   /** Which message of the prompt it is in, from 0. */
   readonly message: number
+  /** It is the content of a file, which cannot be changed. */
+  readonly inFile?: true
 }
 
 /** Most characters of one request that are looked at. */
@@ -45,7 +47,7 @@ const add = (texts: Array<GuardedText>, part: Prompt.Part, role: Prompt.Message[
       break
     case "file": {
       const text = textOfFile(part)
-      if (text !== undefined) texts.push({ text, origin: "document", message })
+      if (text !== undefined) texts.push({ text, origin: "document", message, inFile: true })
       break
     }
     case "tool-result": {

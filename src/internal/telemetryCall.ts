@@ -1,6 +1,7 @@
 /** One call while it is told of: its receipt in the making, its span, its lines in the log. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -15,6 +16,9 @@ import { answeredBy } from "./flight.ts"
 import { lines, type Lines } from "./telemetryLines.ts"
 import type { AllMeters } from "./telemetryMeters.ts"
 import * as spans from "./telemetrySpans.ts"
+
+/** Longest a listener may keep a call, which nothing can interrupt meanwhile. */
+const patience = Duration.seconds(1)
 
 export interface Settings {
   readonly logs: boolean
@@ -138,6 +142,13 @@ export class Call implements Listener {
       this.meters.call(isStatic ? { ...receipt, provider, model } : receipt, isSuccess)
     this.span?.over(receipt, exit, settings.capture?.(this.request, this.answer ?? collectParts(this.streamed)))
     this.logs?.over(receipt, exit, this.length)
-    return settings.onReceipt && Effect.ignoreCause(settings.onReceipt(receipt))
+    const { onReceipt } = settings
+    if (onReceipt === undefined) return undefined
+    return Effect.ignoreCause(
+      Effect.timeoutOption(
+        Effect.suspend(() => onReceipt(receipt)),
+        patience
+      )
+    )
   }
 }

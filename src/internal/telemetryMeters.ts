@@ -84,7 +84,6 @@ export class AllMeters {
   private readonly most: number
   private readonly series: Series
   private readonly known = new Map<string, Map<string, Meters>>()
-  private size = 0
   private readonly others: Meters
   private readonly counts = new Map<string, Count>()
   private cached: Distribution | undefined
@@ -108,8 +107,7 @@ export class AllMeters {
   private find(provider: string, model: string): Meters {
     const found = this.known.get(provider)?.get(model)
     if (found !== undefined) return found
-    if (this.size >= this.most) return this.others
-    this.size++
+    if (!this.series.admits(provider, model, this.most)) return this.others
     const made = new Meters(provider, model, this.series)
     once(this.known, provider, () => new Map<string, Meters>()).set(model, made)
     return made

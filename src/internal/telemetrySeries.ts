@@ -41,23 +41,37 @@ export class Distribution {
 }
 
 type Registry = Context.Service.Shape<typeof Metric.MetricRegistry>
-type Known = Map<string, Count | Distribution>
+interface Shared {
+  readonly known: Map<string, Count | Distribution>
+  /** Who is told apart in them. */
+  readonly models: Set<string>
+}
 
-/** By registry: two stacks in one program add to the same numbers. */
-const all = new WeakMap<object, Known>()
+/** By registry: two stacks in one program add to the same numbers, and have one bound of models. */
+const all = new WeakMap<object, Shared>()
 
 const ignore = (): void => {}
 
 export class Series {
   private readonly context: Context.Context<never>
-  private readonly known: Known
+  private readonly known: Shared["known"]
+  private readonly models: Shared["models"]
 
   constructor(registry: Registry) {
     // of a caller's context nothing else: neither its services, which would never be freed, nor attributes of its own
     this.context = Context.make(Metric.MetricRegistry, registry)
-    const known = all.get(registry) ?? new Map<string, Count | Distribution>()
-    all.set(registry, known)
-    this.known = known
+    const shared: Shared = all.get(registry) ?? { known: new Map(), models: new Set() }
+    all.set(registry, shared)
+    this.known = shared.known
+    this.models = shared.models
+  }
+
+  /** Whether a model is told apart, where there may be so many. */
+  admits(provider: string, model: string, most: number): boolean {
+    const name = JSON.stringify([provider, model])
+    if (!this.models.has(name) && this.models.size >= most) return false
+    this.models.add(name)
+    return true
   }
 
   count(metric: Metric.Counter<number>): Count {
