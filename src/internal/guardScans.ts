@@ -84,13 +84,14 @@ const scanning = (
 })
 
 const redactRequest = ({ request, texts }: Input, compiled: Compiled): InputVerdict => {
+  const found: Array<Finding> = []
+  const report = (finding: Finding) => void found.push(finding)
   const inFiles = new Set<string>()
-  const reportFile = ({ action, kind }: Finding) => void (action === "flag" || inFiles.add(kind))
+  const reportFile = (finding: Finding) =>
+    void (finding.action === "flag" ? report(finding) : inFiles.add(finding.kind))
   for (const { inFile, text } of texts) if (inFile === true) redact(compiled, text, reportFile)
   if (inFiles.size > 0)
     return block(`a file holds a secret (${[...inFiles].join(", ")}), which is not taken out of files`)
-  const found: Array<Finding> = []
-  const report = (finding: Finding) => void found.push(finding)
   const by = mapTexts(
     request,
     (text) => redact(compiled, text, report),
