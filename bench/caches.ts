@@ -95,7 +95,7 @@ export const hitSuite: Suite = {
   ]
 }
 
-/** One text again and again is the best case of the table of texts met lately: two thousand in turn are more than it holds. */
+/** One text again and again is the best case of the table of texts met lately; two thousand in turn do not fit a processor's caches. */
 const prompts = Array.from({ length: 2000 }, (_, i) => `${i} ${prose}`)
 for (const prompt of prompts) await langchain.update(prompt, "bench", [{ text }])
 const inTurn = () => prompts[turn++ % prompts.length] ?? ""

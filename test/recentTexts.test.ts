@@ -6,7 +6,7 @@ const sha = (text: string) => createHash("sha256").update(text).digest("hex")
 
 const counted = () => {
   let hashed = 0
-  const recent = new RecentTexts<string>()
+  const recent = new RecentTexts<string>(2 ** 22)
   const of = (text: string) => {
     const known = recent.get(text)
     if (known !== undefined) return known
@@ -44,6 +44,42 @@ describe("recentTexts", () => {
         const text = "x".repeat(i % 40) + (i === 0 ? "" : i)
         expect(of(text)).toBe(sha(text))
       }
+  })
+
+  it("tells apart what a text comes with", () => {
+    const recent = new RecentTexts<number>()
+    recent.set("text", 1, "a")
+    recent.set("text", 2, "b")
+    recent.set("", 3, "text")
+    expect([recent.get("text", "a"), recent.get("text", "b"), recent.get("text"), recent.get("", "text")]).toEqual([
+      1,
+      2,
+      undefined,
+      3
+    ])
+  })
+
+  it("keeps thousands of texts that differ at their beginning, at their end or in length", () => {
+    const { hashed, of } = counted()
+    const prose = "weight low in a ship ".repeat(10)
+    const texts = Array.from({ length: 700 }, (_, i) => [
+      `${i} ${prose}`,
+      `${prose} ${i}`,
+      prose + "x".repeat(i)
+    ]).flat()
+    for (const text of texts) of(text)
+    for (const text of texts) of(text)
+    expect(hashed()).toBeLessThan(1.3 * texts.length)
+  })
+
+  it("lets old texts go when it has as many characters as it may", () => {
+    const recent = new RecentTexts<number>(10_000)
+    const texts = Array.from({ length: 1000 }, (_, i) => String(i).padStart(100))
+    for (const [i, text] of texts.entries()) recent.set(text, i)
+    const known = texts.filter((text) => recent.get(text) !== undefined)
+    expect(known.length).toBeLessThanOrEqual(100)
+    expect(known.length).toBeGreaterThan(90)
+    for (const text of known) expect(recent.get(text)).toBe(Number(text))
   })
 
   it("does not keep what is long", () => {

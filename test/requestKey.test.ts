@@ -75,8 +75,8 @@ describe("the key of a request", () => {
       temperature: 0,
       tools: [{ name: "t", parameters: { type: "object" } }]
     })
-    assert.strictEqual(keyOf(request), "WJ8LD9ZaQyAauL0yQ7tdnJDEAGPUyrCdBZgoYEbM3G0")
-    assert.strictEqual(requestKey.make({ secret: "s" })(request, scope), "WZ2F9n1sRmkV8nd4_GddgYuiFYUcfJVwmGxILKpeiUY")
+    assert.strictEqual(keyOf(request), "rj65Vg6MuSCgLWNYhfD_YiJSOBMVsD4vTH_oKY9N_h8")
+    assert.strictEqual(requestKey.make({ secret: "s" })(request, scope), "vIW-PzN4nh3xgXhAeVjmquL3338edpWn1q_-4YT0x7U")
   })
 })
 

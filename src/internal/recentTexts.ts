@@ -3,33 +3,84 @@
  * one that was met, which takes a tenth of the time of SHA-256; two texts that differ are never taken for each other.
  */
 
-/** Places for texts; where two want the same, the later one has it. A power of two. */
-const places = 256
+/** Places for texts, a power of two, and how many texts share one; the one that was met first leaves. */
+const places = 1024
+const shared = 8
 
-/** Characters of a text that is remembered, so that all of them take 8 MiB at most. */
+/** Characters of a text that is remembered. */
 export const longest = 2 ** 14
 
-/** How many characters of a text decide on its place. */
-const samples = 24
+/** How many characters decide on a text's place: at each end, and from all over it. */
+const ends = 20
+const samples = 16
+
+interface Met<A> {
+  /** Of its texts: another sum, and they need not be looked at. */
+  readonly sum: number
+  readonly text: string
+  readonly beside: string
+  readonly known: A
+}
 
 export class RecentTexts<A> {
-  private readonly met = Array.from<{ readonly text: string; readonly known: A } | undefined>({ length: places })
+  private readonly met = Array.from({ length: places }, (): Array<Met<A>> => [])
+  private characters = 0
+  /** Where to make room next. */
+  private hand = 0
+  private readonly most: number
 
-  get(text: string): A | undefined {
-    const met = this.met[placeOf(text)]
-    return met?.text === text ? met.known : undefined
+  /** How many characters all that are remembered have at most, of one or two bytes each. */
+  constructor(most = 2 ** 21) {
+    this.most = most
+  }
+
+  /** A text may come with another, short one, as a name comes with a first name. */
+  get(text: string, beside = ""): A | undefined {
+    const sum = sumOf(text, beside)
+    const place = this.place(sum)
+    for (let i = 0; i < place.length; i++) {
+      const one = place[i]
+      if (one?.sum === sum && one.text === text && one.beside === beside) return one.known
+    }
+    return undefined
   }
 
   /** A text that is too long is not remembered. */
-  set(text: string, known: A): void {
-    if (text.length <= longest) this.met[placeOf(text)] = { text, known }
+  set(text: string, known: A, beside = ""): void {
+    if (text.length + beside.length > longest) return
+    const sum = sumOf(text, beside)
+    const place = this.place(sum)
+    if (place.length === shared) this.leave(place)
+    place.push({ sum, text, beside, known })
+    this.characters += text.length + beside.length
+    while (this.characters > this.most) this.leave(this.place(this.hand++))
+  }
+
+  private place(sum: number): Array<Met<A>> {
+    return this.met[sum & (places - 1)] as Array<Met<A>> // there are as many
+  }
+
+  private leave(place: Array<Met<A>>): void {
+    const gone = place.shift()
+    if (gone !== undefined) this.characters -= gone.text.length + gone.beside.length
   }
 }
 
-/** By its length and by characters from all over it, from the last one on. */
-const placeOf = (text: string): number => {
-  const step = Math.max(1, Math.floor(text.length / samples))
-  let sum = text.length
-  for (let at = text.length - 1; at >= 0; at -= step) sum = (Math.imul(sum, 31) + text.charCodeAt(at)) | 0
-  return (sum ^ (sum >>> 15)) & (places - 1)
+/** The last step is that of MurmurHash3, by Austin Appleby: each bit of the sum sways all of the place. */
+const sumOf = (text: string, beside: string): number => {
+  let sum = Math.imul(sampled(text), 31) + sampled(beside)
+  sum = Math.imul(sum ^ (sum >>> 16), 0x85ebca6b)
+  sum = Math.imul(sum ^ (sum >>> 13), 0xc2b2ae35)
+  return (sum ^ (sum >>> 16)) >>> 2 // a small integer
+}
+
+const sampled = (text: string): number => {
+  const { length } = text
+  const inner = length - ends
+  let sum = length
+  for (let at = Math.max(0, inner); at < length; at++) sum = (Math.imul(sum, 31) + text.charCodeAt(at)) | 0
+  for (let at = Math.min(ends, inner) - 1; at >= 0; at--) sum = (Math.imul(sum, 31) + text.charCodeAt(at)) | 0
+  const step = Math.max(1, Math.floor(inner / samples))
+  for (let at = ends; at < inner; at += step) sum = (Math.imul(sum, 31) + text.charCodeAt(at)) | 0
+  return sum
 }

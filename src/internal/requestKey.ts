@@ -27,7 +27,7 @@ export interface Scope {
 }
 
 /** Raised whenever the same request gets another key. */
-const version = 1
+const version = 2
 
 /**
  * 43 characters of base64url, or `undefined` for a request with a value that has no certain form: it must not be cached.
@@ -36,15 +36,10 @@ const version = 1
 export const make = ({ secret }: Options): ((request: LlmRequest, scope: Scope) => string | undefined) => {
   if (secret === "") throw new RangeError("Cache: keySecret must not be empty")
   const key = secret === undefined ? undefined : createSecretKey(secret, "utf8")
-  const recent = new RecentTexts<string>()
+  const recent = new RecentTexts<string>(2 ** 23)
   return (request, scope) => {
     try {
-      const text = described(request, scope)
-      const known = recent.get(text)
-      if (known !== undefined) return known
-      const made = digest(text, key)
-      recent.set(text, made)
-      return made
+      return known(recent, described(request, scope), key)
     } catch (cause) {
       if (cause === write.unencodable) return undefined
       throw cause
@@ -52,7 +47,7 @@ export const make = ({ secret }: Options): ((request: LlmRequest, scope: Scope) 
   }
 }
 
-const described = (request: LlmRequest, { endpoint, fingerprint, isolation }: Scope): string => {
+const described = (request: LlmRequest, { endpoint, fingerprint, isolation }: Scope): Text => {
   const out = new Text()
   out.put("v", version)
   out.put("E", endpoint)
@@ -71,15 +66,27 @@ const described = (request: LlmRequest, { endpoint, fingerprint, isolation }: Sc
     if (i === messages.length - 1) write.message(out, one)
     else out.put("D", message(one))
   }
-  return out.text
+  return out
 }
 
-/** Pairs as text. The first two characters of each tell where it ends. */
+/**
+ * Pairs as text. The first two characters of each tell where it ends. Long values stand in a text of their own, one behind
+ * the other, where mostly one alone needs no copy.
+ */
 class Text implements write.Pairs {
   text = ""
+  values = ""
 
   put(tag: string, value: unknown): void {
-    this.text += tag + written(value)
+    if (typeof value === "string" && value.length >= long) {
+      this.text += `${tag}${value.length};`
+      this.values += value
+    } else this.text += tag + written(value)
+  }
+
+  /** Both, so that no other two make the same. */
+  get whole(): string {
+    return `${this.text.length}:${this.text}${this.values}`
   }
 
   json(value: unknown): void {
@@ -167,9 +174,9 @@ const met: Memo = { notes: [], digest: "" }
  * taken when a piece is met again: many are met only once.
  */
 const remembered = <A extends object>(describe: (pairs: write.Pairs, value: A) => void) => {
-  const known = new WeakMap<A, Memo>()
+  const memos = new WeakMap<A, Memo>()
   return (value: A): string => {
-    const before = known.get(value)
+    const before = memos.get(value)
     if (before !== undefined && before !== met) {
       const tape = new Tape(before.notes)
       describe(tape, value)
@@ -177,21 +184,33 @@ const remembered = <A extends object>(describe: (pairs: write.Pairs, value: A) =
     }
     const out = new Text()
     describe(out, value)
-    if (out.text.length < long) return out.text
-    const made = `=${digest(out.text)}`
-    if (before === undefined) known.set(value, met)
+    if (out.text.length < long && out.values === "") return out.text
+    const made = `=${known(pieces, out)}`
+    if (before === undefined) memos.set(value, met)
     else {
       const tape = new Tape()
       describe(tape, value)
-      known.set(value, { notes: tape.notes, digest: made })
+      memos.set(value, { notes: tape.notes, digest: made })
     }
     return made
   }
 }
 
+/** Digests of pieces that other objects were met with. */
+const pieces = new RecentTexts<string>()
+
 const message = remembered(write.message)
 const tool = remembered(write.tool)
 const format = remembered(write.format)
+
+/** The digest of a description, taken only if none like it was met lately. */
+const known = (recent: RecentTexts<string>, described: Text, key?: KeyObject): string => {
+  const before = recent.get(described.values, described.text)
+  if (before !== undefined) return before
+  const made = digest(described.whole, key)
+  recent.set(described.values, made, described.text)
+  return made
+}
 
 /**
  * SHA-256 of UTF-8, or of UTF-16 where UTF-8 would make the same of every half of a surrogate pair. The second byte tells

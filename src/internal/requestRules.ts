@@ -71,6 +71,7 @@ const sampling = (request: LlmRequest): AiError.InvalidRequestError | undefined 
 }
 
 const tools = (request: LlmRequest): AiError.InvalidRequestError | undefined => {
+  if (request.tools === undefined && typeof request.toolChoice !== "object") return undefined
   const names = new Set<string>()
   for (const [i, tool] of (request.tools ?? []).entries()) {
     if (typeof tool.name !== "string" || tool.name.trim() === "") {
