@@ -6,7 +6,7 @@ const sha = (text: string) => createHash("sha256").update(text).digest("hex")
 
 const counted = () => {
   let hashed = 0
-  const recent = new RecentTexts<string>(2 ** 22)
+  const recent = new RecentTexts<string>({ most: 2 ** 22 })
   const of = (text: string) => {
     const known = recent.get(text)
     if (known !== undefined) return known
@@ -73,13 +73,23 @@ describe("recentTexts", () => {
   })
 
   it("lets old texts go when it has as many characters as it may", () => {
-    const recent = new RecentTexts<number>(10_000)
+    const recent = new RecentTexts<number>({ most: 10_000 })
     const texts = Array.from({ length: 1000 }, (_, i) => String(i).padStart(100))
     for (const [i, text] of texts.entries()) recent.set(text, i)
     const known = texts.filter((text) => recent.get(text) !== undefined)
     expect(known.length).toBeLessThanOrEqual(100)
     expect(known.length).toBeGreaterThan(90)
     for (const text of known) expect(recent.get(text)).toBe(Number(text))
+  })
+
+  it("keeps from the second time on, if told so, and so nothing of what comes but once", () => {
+    const recent = new RecentTexts<number>({ again: true })
+    const often = Array.from({ length: 2000 }, (_, i) => `often ${i}`)
+    for (let round = 0; round < 3; round++) for (const [i, text] of often.entries()) recent.set(text, i)
+    for (let i = 0; i < 2000; i++) recent.set(`once ${i}`, i)
+    const known = (texts: ReadonlyArray<string>) => texts.filter((text) => recent.get(text) !== undefined).length
+    expect(known(often)).toBeGreaterThan(1900)
+    expect(known(often.map((_, i) => `once ${i}`))).toBe(0)
   })
 
   it("does not keep what is long", () => {

@@ -28,10 +28,15 @@ export class RecentTexts<A> {
   /** Where to make room next. */
   private hand = 0
   private readonly most: number
+  private readonly before: Int32Array | undefined
 
-  /** How many characters all that are remembered have at most, of one or two bytes each. */
-  constructor(most = 2 ** 21) {
+  /**
+   * `most`: how many characters all that are remembered have at most, of one or two bytes each. `again`: a text is remembered
+   * only when it is met a second time, since many never are, and what is kept costs the garbage collector.
+   */
+  constructor({ again = false, most = 2 ** 21 }: { readonly again?: boolean; readonly most?: number } = {}) {
     this.most = most
+    this.before = again ? new Int32Array(2 ** 14) : undefined
   }
 
   /** A text may come with another, short one, as a name comes with a first name. */
@@ -49,11 +54,21 @@ export class RecentTexts<A> {
   set(text: string, known: A, beside = ""): void {
     if (text.length + beside.length > longest) return
     const sum = sumOf(text, beside)
+    if (this.before !== undefined && this.isFirst(this.before, sum)) return
     const place = this.place(sum)
     if (place.length === shared) this.leave(place)
     place.push({ sum, text, beside, known })
     this.characters += text.length + beside.length
     while (this.characters > this.most) this.leave(this.place(this.hand++))
+  }
+
+  private isFirst(before: Int32Array, sum: number): boolean {
+    const one = sum & (before.length - 1)
+    const other = (sum >>> 14) & (before.length - 1)
+    if (before[one] === sum || before[other] === sum) return false
+    before[one] = sum
+    before[other] = sum
+    return true
   }
 
   private place(sum: number): Array<Met<A>> {

@@ -36,7 +36,7 @@ const version = 2
 export const make = ({ secret }: Options): ((request: LlmRequest, scope: Scope) => string | undefined) => {
   if (secret === "") throw new RangeError("Cache: keySecret must not be empty")
   const key = secret === undefined ? undefined : createSecretKey(secret, "utf8")
-  const recent = new RecentTexts<string>(2 ** 23)
+  const recent = new RecentTexts<string>({ again: true, most: 2 ** 23 })
   return (request, scope) => {
     try {
       return known(recent, described(request, scope), key)
@@ -197,7 +197,7 @@ const remembered = <A extends object>(describe: (pairs: write.Pairs, value: A) =
 }
 
 /** Digests of pieces that other objects were met with. */
-const pieces = new RecentTexts<string>()
+const pieces = new RecentTexts<string>({ again: true })
 
 const message = remembered(write.message)
 const tool = remembered(write.tool)
