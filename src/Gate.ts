@@ -17,6 +17,7 @@ import type * as Caller from "./Caller.ts"
 import { type Step, stepsOf } from "./internal/admission.ts"
 import { draining, sending } from "./internal/draining.ts"
 import { judge, Watch } from "./internal/ending.ts"
+import { told } from "./internal/toldAttempt.ts"
 import { Running } from "./internal/running.ts"
 import type * as Ledger from "./Ledger.ts"
 import type { LlmError, Phase, Reason } from "./LlmError.ts"
@@ -155,7 +156,11 @@ const gated = (gates: ReadonlyArray<Gate>, inner: Service): Service => {
     ...inner,
     generate: (request) => {
       if (gates.length > 0) return settled(request)
-      return Effect.withFiber((fiber) => (Attempts.receiptOf(fiber) === undefined ? judged(request) : settled(request)))
+      return Effect.withFiber((fiber) => {
+        const receipt = Attempts.receiptOf(fiber)
+        if (receipt === undefined) return judged(request)
+        return receipt.listener?.began === undefined ? told(fiber, inner, request, receipt) : settled(request)
+      })
     },
     stream: (request) =>
       Stream.fromChannel(

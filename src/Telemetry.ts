@@ -72,10 +72,10 @@ export const make = (options: Options = {}): ((inner: LlmProvider.Service) => Ll
         const traced = call.span === undefined ? asked : Effect.provideService(asked, Tracer.ParentSpan, call.span.call)
         // exits, and not effects, cost no step of the fiber
         const signed = Effect.matchCauseEffect(traced, {
-          onSuccess: (response) => Exit.succeed(call.answered(response)),
-          onFailure: (cause) => Exit.failCause(Cause.map(cause, (error) => call.failed(error)))
+          onSuccess: (response) => call.counted(Exit.succeed(call.answered(response))),
+          onFailure: (cause) => call.counted(Exit.failCause(Cause.map(cause, (error) => call.failed(error))))
         })
-        return Effect.onExitPrimitive(signed, (exit) => call.over(exit))
+        return call.isCountedOnly ? signed : Effect.onExitPrimitive(signed, (exit) => call.over(exit))
       })
     const stream = (request: LlmRequest): Stream.Stream<LlmPart, LlmError> =>
       Stream.fromChannel(

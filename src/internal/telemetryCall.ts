@@ -45,7 +45,7 @@ export class Call implements Listener {
   private firstPartAt: number | undefined
   private length = 0
   private answer: unknown
-  private readonly streamed: Array<LlmPart> = []
+  private streamed: Array<LlmPart> | undefined
 
   constructor(
     settings: Settings,
@@ -95,7 +95,7 @@ export class Call implements Listener {
       if (this.firstPartAt === undefined && isVisible(part)) this.firstPartAt = this.clock.currentTimeMillisUnsafe()
       if (part.type === "text-delta") this.length += part.delta.length
     }
-    if (this.settings.capture !== undefined) this.streamed.push(...parts)
+    if (this.settings.capture !== undefined) (this.streamed ??= []).push(...parts)
   }
 
   /** The last part of a stream with its receipt. */
@@ -127,6 +127,17 @@ export class Call implements Listener {
     return this.made
   }
 
+  /** Whether nobody but the metrics is told, who do not count a call that is interrupted. */
+  get isCountedOnly(): boolean {
+    return this.span === undefined && this.logs === undefined && this.settings.onReceipt === undefined
+  }
+
+  /** For a call of which only metrics tell: it is over. */
+  counted<A, E>(exit: Exit.Exit<A, E>): Exit.Exit<A, E> {
+    if (this.isCountedOnly) this.over(exit)
+    return exit
+  }
+
   /** Tells of the call, once; the effect tells whoever listens. */
   over(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
     if (this.isOver) return undefined
@@ -140,7 +151,7 @@ export class Call implements Listener {
     // who leaves is neither answered nor failed
     if (isSuccess || !Cause.hasInterruptsOnly(exit.cause))
       this.meters.call(isStatic ? { ...receipt, provider, model } : receipt, isSuccess)
-    this.span?.over(receipt, exit, settings.capture?.(this.request, this.answer ?? collectParts(this.streamed)))
+    this.span?.over(receipt, exit, settings.capture?.(this.request, this.answer ?? collectParts(this.streamed ?? [])))
     this.logs?.over(receipt, exit, this.length)
     const { onReceipt } = settings
     if (onReceipt === undefined) return undefined

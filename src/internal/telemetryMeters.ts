@@ -18,6 +18,8 @@ class Meters {
   private readonly measures: { [K in Measured]?: Distribution } = {}
   private readonly attempts = new Map<string, Count>()
   private readonly durations = new Map<string | undefined, Distribution>()
+  /** Of attempts that succeed, as most do. */
+  private succeeded: { readonly count: Count; readonly duration: Distribution } | undefined
 
   constructor(provider: string, model: string, series: Series) {
     this.name = `${provider}/${model}`
@@ -26,9 +28,15 @@ class Meters {
   }
 
   attempt({ cost, inputTokens, latency, outcome, outputTokens, reason }: Attempt): void {
-    this.attemptsOf(outcome).value++
-    if (outcome === "refused") return
-    this.durationOf(outcome === "success" ? undefined : (reason ?? outcome)).add(latency / 1000)
+    if (outcome === "success") {
+      this.succeeded ??= { count: this.attemptsOf(outcome), duration: this.durationOf(undefined) }
+      this.succeeded.count.value++
+      this.succeeded.duration.add(latency / 1000)
+    } else {
+      this.attemptsOf(outcome).value++
+      if (outcome === "refused") return
+      this.durationOf(reason ?? outcome).add(latency / 1000)
+    }
     if (inputTokens !== undefined) {
       this.count("inputTokens").value += inputTokens
       this.measure("inputUsage", tokenBoundaries).add(inputTokens)
