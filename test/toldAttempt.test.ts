@@ -62,7 +62,7 @@ const attemptsOf = (step: TestProvider.Step, gates: ReadonlyArray<Gate.Gate>) =>
     const attempts = watched.receipts.flatMap(({ attempts }) => attempts)
     return {
       exit: JSON.stringify(yield* Fiber.await(fiber)).replaceAll(/"(startedAt|fiberId)":[\d.]+/g, ""),
-      attempts: attempts.map((one) => ({ ...one, startedAt: one.startedAt - from })),
+      attempts: attempts.map((one) => Object.assign({}, one, { startedAt: one.startedAt - from })),
       metrics: ["llm_attempts_total", "llm_tokens_total", "llm_requests_total"].map((id) => watched.metric(id))
     }
   }).pipe(Effect.scoped)
