@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { Params } from "./anthropicRequest.ts"
 import { boundedFetch } from "./http.ts"
+import { needed } from "./optionalPackage.ts"
 
 /** Sends one request and gives its answer: the body, or its events if `stream`. */
 export type Send = (
@@ -15,12 +16,7 @@ export const makeSend = (settings: {
   readonly apiVersion: string
   readonly maxAnswerBytes: number
 }): Effect.Effect<Send> =>
-  Effect.tryPromise({
-    try: () => import("@anthropic-ai/sdk"),
-    catch: (cause) =>
-      new Error("Anthropic needs the package @anthropic-ai/sdk: npm install @anthropic-ai/sdk", { cause })
-  }).pipe(
-    Effect.orDie,
+  Effect.promise(() => import("@anthropic-ai/sdk").catch(needed("Anthropic", "@anthropic-ai/sdk"))).pipe(
     Effect.map(({ Anthropic }): Send => {
       const bounded = boundedFetch(settings.maxAnswerBytes)
       const client = new Anthropic({

@@ -1,15 +1,23 @@
 /** Exact counts from the package `gpt-tokenizer`, made safe for text that strangers wrote. */
 import * as Effect from "effect/Effect"
+import { needed } from "./optionalPackage.ts"
 
-const encodings = {
-  o200k_base: () => import("gpt-tokenizer/encoding/o200k_base"),
-  o200k_harmony: () => import("gpt-tokenizer/encoding/o200k_harmony"),
-  cl100k_base: () => import("gpt-tokenizer/encoding/cl100k_base"),
-  p50k_base: () => import("gpt-tokenizer/encoding/p50k_base"),
-  r50k_base: () => import("gpt-tokenizer/encoding/r50k_base")
+const missing = needed("Tokens.layerExact", "gpt-tokenizer")
+
+/** As little of the package's types as is used: it may be missing where ours are read. */
+interface Counting {
+  readonly countTokens: (text: string, options: { readonly disallowedSpecial: Set<string> }) => number
 }
 
-export type Encoding = keyof typeof encodings
+export type Encoding = "o200k_base" | "o200k_harmony" | "cl100k_base" | "p50k_base" | "r50k_base"
+
+const encodings: Readonly<Record<Encoding, () => Promise<Counting>>> = {
+  o200k_base: () => import("gpt-tokenizer/encoding/o200k_base").catch(missing),
+  o200k_harmony: () => import("gpt-tokenizer/encoding/o200k_harmony").catch(missing),
+  cl100k_base: () => import("gpt-tokenizer/encoding/cl100k_base").catch(missing),
+  p50k_base: () => import("gpt-tokenizer/encoding/p50k_base").catch(missing),
+  r50k_base: () => import("gpt-tokenizer/encoding/r50k_base").catch(missing)
+}
 
 /** A count in time that grows with the length alone. Dies when the package is not installed. */
 export const load = (encoding: Encoding): Effect.Effect<(text: string) => number> => {
@@ -18,12 +26,7 @@ export const load = (encoding: Encoding): Effect.Effect<(text: string) => number
     const known = Object.keys(encodings).join(", ")
     throw new RangeError(`Tokens.layerExact: encoding must be one of ${known}, got ${encoding}`)
   }
-  return Effect.tryPromise({
-    try: open,
-    catch: (cause) =>
-      new Error("Tokens.layerExact needs the package gpt-tokenizer: npm install gpt-tokenizer", { cause })
-  }).pipe(
-    Effect.orDie,
+  return Effect.promise(open).pipe(
     Effect.map(
       ({ countTokens }) =>
         (text) =>

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { OpenAI } from "openai"
 import { boundedFetch } from "./http.ts"
+import { needed } from "./optionalPackage.ts"
 
 export interface Client {
   readonly sdk: OpenAI
@@ -17,11 +18,7 @@ export const make = (settings: {
   readonly maxAnswerBytes: number
 }): Effect.Effect<Client> => {
   const { baseUrl, maxAnswerBytes, organization = null, project = null } = settings
-  return Effect.tryPromise({
-    try: () => import("openai"),
-    catch: (cause) => new Error("OpenAi needs the package openai: npm install openai", { cause })
-  }).pipe(
-    Effect.orDie,
+  return Effect.promise(() => import("openai").catch(needed("OpenAi", "openai"))).pipe(
     Effect.map(({ OpenAI }) => ({
       sdk: new OpenAI({
         apiKey: "stated-per-call",

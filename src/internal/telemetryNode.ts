@@ -4,6 +4,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { needed } from "./optionalPackage.ts"
 
 export interface Options {
   /** What the program calls itself. `OTEL_SERVICE_NAME` stands above it; without both it is `unknown_service:node`. */
@@ -66,33 +67,27 @@ type Settings = Effect.Success<typeof fromEnvironment>
 const positive = (name: string, otherwise: number) =>
   Effect.map(Config.withDefault(Config.Finite(name), otherwise), (value) => (value > 0 ? value : otherwise))
 
+const missing = needed("Telemetry.layerNode", "@effect/opentelemetry@4 @opentelemetry/sdk-node@0.223.0")
+
 /** The packages by one name each; what comes along with the SDK is taken from there, so that there is one copy of it. */
-const load = Effect.tryPromise({
-  try: async () => {
-    const { createRequire } = await import("node:module")
-    const sdk = await import("@opentelemetry/sdk-node")
-    const require = createRequire(createRequire(import.meta.url).resolve("@opentelemetry/sdk-node"))
-    // The package's one object for the process; the provider that NodeSDK registers there is one of sdk-logs.
-    const apiLogs = require("@opentelemetry/api-logs") as { readonly logs: GlobalLogs }
-    return {
-      ...sdk,
-      apiLogs: apiLogs.logs,
-      // The packages differ in what they send, and agree in what they export.
-      metricExporter: (kind: string) =>
-        require(`@opentelemetry/exporter-metrics-otlp-${kind}`) as { OTLPMetricExporter: new () => PushMetricExporter },
-      OtelTracer: await import("@effect/opentelemetry/OtelTracer"),
-      OtelLogger: await import("@effect/opentelemetry/OtelLogger"),
-      OtelMetrics: await import("@effect/opentelemetry/OtelMetrics"),
-      Resource: await import("@effect/opentelemetry/Resource")
-    }
-  },
-  catch: (cause) =>
-    new Error(
-      "Telemetry.layerNode needs the packages @effect/opentelemetry and @opentelemetry/sdk-node: " +
-        "npm install @effect/opentelemetry@4 @opentelemetry/sdk-node@0.223.0",
-      { cause }
-    )
-}).pipe(Effect.orDie)
+const load = Effect.promise(async () => {
+  const { createRequire } = await import("node:module")
+  const sdk = await import("@opentelemetry/sdk-node").catch(missing)
+  const require = createRequire(createRequire(import.meta.url).resolve("@opentelemetry/sdk-node"))
+  // The package's one object for the process; the provider that NodeSDK registers there is one of sdk-logs.
+  const apiLogs = require("@opentelemetry/api-logs") as { readonly logs: GlobalLogs }
+  return {
+    ...sdk,
+    apiLogs: apiLogs.logs,
+    // The packages differ in what they send, and agree in what they export.
+    metricExporter: (kind: string) =>
+      require(`@opentelemetry/exporter-metrics-otlp-${kind}`) as { OTLPMetricExporter: new () => PushMetricExporter },
+    OtelTracer: await import("@effect/opentelemetry/OtelTracer").catch(missing),
+    OtelLogger: await import("@effect/opentelemetry/OtelLogger").catch(missing),
+    OtelMetrics: await import("@effect/opentelemetry/OtelMetrics").catch(missing),
+    Resource: await import("@effect/opentelemetry/Resource").catch(missing)
+  }
+})
 
 type Packages = Effect.Success<typeof load>
 type PushMetricExporter = metrics.PushMetricExporter
