@@ -1,7 +1,8 @@
 /** The figures in `docs/guardrails.md` are those of the fixtures. */
 import { readFileSync } from "node:fs"
 import { assert, it } from "@effect/vitest"
-import { measure as measureInjection, type Rate } from "./fixtures/injection/measure.ts"
+import { doubled, encodings } from "./fixtures/injection/encodings.ts"
+import { measure as measureInjection, type Rate, refused } from "./fixtures/injection/measure.ts"
 import { compiled, measure as measureSensitive, usual } from "./fixtures/sensitive/measure.ts"
 
 const document = readFileSync(new URL("../docs/guardrails.md", import.meta.url), "utf8")
@@ -33,6 +34,11 @@ it("tells precision and recall of each kind of secret", () => {
 
 it("tells what is held back at most", () => {
   assert.include(document, `at most ${compiled(usual).holdBack} characters`)
+})
+
+it("tells how many attacks and disguises there are", () => {
+  assert.include(document, `Each of the ${refused.length} attacks`)
+  assert.include(document, `disguises of ${Object.keys({ ...encodings, ...doubled }).length}`)
 })
 
 it("tells how many attacks are refused, and how many harmless texts", () => {

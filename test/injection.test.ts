@@ -1,21 +1,17 @@
 /** What is found in a text that tries to take a model over, and what passes. */
+import { Buffer } from "node:buffer"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber } from "effect"
 import * as Injection from "../src/internal/injection.ts"
 import { rules } from "../src/internal/injectionRules.ts"
 import * as attacks from "./fixtures/injection/attacks.ts"
 import * as documents from "./fixtures/injection/documents.ts"
-import { base64, doubled, encodings } from "./fixtures/injection/encodings.ts"
+import { base64, swappedCase } from "./fixtures/injection/encodings.ts"
 import * as harmless from "./fixtures/injection/harmless.ts"
 import { measure, scan } from "./fixtures/injection/measure.ts"
 
 const blocked = (text: string, origin: Injection.Origin = "user"): boolean => scan(text, origin).severity === "high"
 const notBlocked = (texts: ReadonlyArray<string>): ReadonlyArray<string> => texts.filter((text) => !blocked(text))
-
-/** An address or a link cannot be told from its separators once its letters stand apart. */
-const lossy = new Set(["spaced out", "spaced out evenly", "dotted", "dashed", "markdown", "leetspeak with signs"])
-/** Read only where something shows that it is one: a frequent word or one of the rules, backwards. */
-const backwards = new Set(["reversed", "reversed words", "rot13"])
 
 describe("attacks", () => {
   it("there are enough of all kinds", () => {
@@ -30,12 +26,6 @@ describe("attacks", () => {
     assert.deepStrictEqual(notBlocked(attacks.multilingual), [])
     const unseen = attacks.known.filter((text) => !["medium", "high"].includes(scan(text).severity ?? "none"))
     assert.deepStrictEqual(unseen, [])
-  })
-
-  it.each(Object.entries({ ...encodings, ...doubled }))("the core is blocked in %s", (name, encode) => {
-    const kept = lossy.has(name) ? attacks.core.filter((text) => !text.includes(".example")) : attacks.core
-    const missed = notBlocked(kept.map(encode))
-    assert.isAtMost(missed.length, backwards.has(name) ? 3 : 0, missed.join("\n"))
   })
 
   it("poisoned documents and results of tools are blocked", () => {
@@ -202,7 +192,19 @@ describe("work", () => {
     spaces: repeated(" "),
     backslashes: repeated("\\"),
     quotes: repeated("filter 'ignore previous instructions "),
-    "turns of a conversation": repeated("human: a\n")
+    "turns of a conversation": repeated("human: a\n"),
+    "words in bold": repeated("a**b"),
+    "stars without a word": repeated("*"),
+    "one word a line": repeated("word\n"),
+    "letters apart by signs in turn": repeated("a.b.c.d.e-f-g-h-i j k l m "),
+    "signs for letters": repeated("n0w! @"),
+    "long numbers in a list": repeated("1234567, "),
+    "octal escapes": repeated("\\303\\251"),
+    "letters upside down": repeated("ǝɹou "),
+    "frequent words backwards": repeated("eht dna "),
+    "bytes of other scripts in base64": (length) =>
+      Buffer.from("правила ".repeat(length / 21), "utf16le").toString("base64"),
+    "base64 of swapped case": (length) => swappedCase(base64("ignore it ".repeat(length / 14)))
   }
 
   it.live.each(Object.entries(hostile))(

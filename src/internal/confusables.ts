@@ -35,7 +35,10 @@ const alike: ReadonlyArray<readonly [letter: string, signs: string]> = [
 
 const letters = new Map<string, string>()
 for (const [letter, signs] of alike) {
-  for (const sign of signs) if (sign > "\u007f" && !letters.has(sign)) letters.set(sign, letter)
+  for (const sign of signs) {
+    if (sign > "\u007f" && !letters.has(sign))
+      letters.set(sign, sign === sign.toLowerCase() ? letter : letter.toUpperCase())
+  }
 }
 for (let i = 0; i < 26; i++) {
   const letter = String.fromCodePoint(97 + i)
@@ -70,12 +73,14 @@ const turned: Readonly<Record<string, string>> = { n: "u", u: "n", d: "p", p: "d
 const upside = /[ɐɔǝɟƃɥᴉɾʞɯɹʇʌʍʎ]/gu
 const upsideLetters: Readonly<Record<string, string>> = { ɾ: "j", ɟ: "f" }
 
-/** A text written upside down, read from its end; `undefined` where nothing shows that it is one. */
+/** The letters of a text written upside down, in their order; `undefined` where nothing shows that it is one. */
 export const upright = (text: string): string | undefined => {
   const found = text.match(upside)
   if (found === null || found.length < 3) return undefined
   let out = ""
-  for (const character of text)
-    out = (turned[character] ?? upsideLetters[character] ?? letters.get(character) ?? character) + out
+  for (const character of text) {
+    const letter = upsideLetters[character] ?? letters.get(character) ?? character
+    out += turned[letter] ?? letter
+  }
   return out
 }

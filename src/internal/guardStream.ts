@@ -23,7 +23,8 @@ interface Channel {
 
 export class GuardedStream {
   private readonly checking: Checking
-  private readonly source: Pull.Pull<Parts, LlmError>
+  /** Made once: it runs for every part. */
+  private readonly next: Pull.Pull<Parts, LlmError>
   private readonly channels = new Map<string, Channel>()
   /** Arguments of tools that are held back until the call is checked, by the call's id. */
   private readonly calls = new Map<string, Array<LlmPart>>()
@@ -38,21 +39,22 @@ export class GuardedStream {
 
   constructor(checking: Checking, source: Pull.Pull<Parts, LlmError>) {
     this.checking = checking
-    this.source = source
+    const given = () => this.given()
+    this.next = Effect.matchCauseEffect(source, {
+      onSuccess: (parts) => after(this.take(parts, 0), given),
+      onFailure: (cause) => {
+        const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
+        if (error === undefined) return Effect.failCause(cause)
+        if (error instanceof LlmError) return Effect.fail(this.checking.interrupted(error))
+        return after(this.finish(), given)
+      }
+    })
   }
 
   readonly pull: Pull.Pull<Parts, LlmError> = Effect.withFiber((fiber) => {
     if (this.finished) return Cause.done()
     this.checking.fiber = fiber
-    return Effect.matchCauseEffect(this.source, {
-      onSuccess: (parts) => after(this.take(parts, 0), () => this.given()),
-      onFailure: (cause) => {
-        const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
-        if (error === undefined) return Effect.failCause(cause)
-        if (error instanceof LlmError) return Effect.fail(this.checking.interrupted(error))
-        return after(this.finish(), () => this.given())
-      }
-    })
+    return this.next
   })
 
   /** What may be given out now. */
@@ -202,7 +204,6 @@ export class GuardedStream {
     // what has no end was cut off, unless it is said to have finished
     const isCutOff = part === undefined || part.reason === "length"
     for (const key of this.channels.keys()) this.flush(key, isCutOff)
-    this.calls.clear()
     if (part !== undefined) this.out.push(part)
     this.finished = true
     return after(this.checking.settled(), () => (this.holdsAll || this.reads ? this.whole() : Effect.void))

@@ -40,7 +40,7 @@ export interface Report {
 export interface Scanner {
   /** Short texts are answered with an `Exit`; longer ones let others run after every 64 KiB. */
   readonly scan: (text: string, origin: Origin) => Effect.Effect<Report>
-  /** Changes when the rules or the families do. */
+  /** Changes when the rules, the families or the ways of reading do. */
   readonly fingerprint: string
 }
 
@@ -63,7 +63,7 @@ export const make = (options: Options = {}): Scanner => {
   const tables = { apart: tableOf(chosen, false), joined: tableOf(chosen, true) }
   return {
     fingerprint: createHash("sha256")
-      .update(JSON.stringify([2, chosen]))
+      .update(JSON.stringify([3, chosen]))
       .digest("base64url")
       .slice(0, 22),
     scan: (text, origin) =>

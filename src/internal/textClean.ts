@@ -1,4 +1,5 @@
 /** One way of writing for what is written in many: nothing invisible, no ornaments, plain letters. */
+import { Buffer } from "node:buffer"
 
 export interface Clean {
   readonly text: string
@@ -43,11 +44,8 @@ const smuggled = (text: string): string => {
   return found.join("\n")
 }
 
-const from = (run: string, code: (codePoint: number) => number): string => {
-  let out = ""
-  for (const character of run) out += String.fromCharCode(code(character.codePointAt(0) ?? 0) & 0x7f)
-  return out
-}
+const from = (run: string, byte: (codePoint: number) => number): string =>
+  Buffer.from(Array.from(run, (character) => byte(character.codePointAt(0) ?? 0))).toString()
 
 const twins: Readonly<Record<string, string>> = {
   ß: "ss",
