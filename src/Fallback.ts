@@ -18,6 +18,7 @@ import type { Race } from "./internal/race.ts"
 import { consequence, LlmError } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 
+/** When the next provider is asked. */
 export interface Options {
   /** Which errors move on to the next provider, instead of the table. */
   readonly when?: ((error: LlmError) => boolean) | undefined
@@ -46,8 +47,10 @@ export const make = (options: Options = {}, race?: Race) => {
         : Attempts.open(() => new Falling(providers, options, race, attempting).from(0), maxAttempts)
     // nobody knows beforehand who will be given a prefill
     const continuesAnswers = providers.every((provider) => provider.continuesAnswers === true)
-    return beforeFirstPart({ ...providers[0], continuesAnswers }, policy, (begun, request, scope) =>
-      new Delivery({ providers, resumes }, begun, request, scope).pull()
+    return beforeFirstPart(
+      { ...providers[0], continuesAnswers },
+      policy,
+      (begun, request, scope) => new Delivery({ providers, resumes }, begun, request, scope).pull
     )
   }
 }

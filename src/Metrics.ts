@@ -4,6 +4,7 @@
  */
 import * as Metric from "effect/Metric"
 
+/** A metric as dashboards see it. */
 export interface Definition {
   readonly name: string
   readonly type: "counter" | "gauge" | "histogram"
@@ -26,6 +27,7 @@ const histogram = of("histogram")
 const who = ["provider", "model"]
 const generation = ["gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"]
 
+/** All of them, with what each counts or measures. */
 export const definitions = [
   counter(
     "llm_requests_total",
@@ -68,7 +70,7 @@ export const definitions = [
   histogram("llm_rate_limiter_wait_seconds", [], "Time a call waited for its rate limits"),
   gauge("llm_rate_limiter_queue", [], "Calls that wait for their rate limits"),
   counter("llm_rate_limiter_refused_total", ["why"], "Calls refused by a rate limit"),
-  counter("llm_rate_limiter_shadow_total", [], "Calls that a rate limit would have held up if it were enforced"),
+  counter("llm_rate_limiter_shadow_total", ["limit"], "Calls that a rate limit would have held up if it were enforced"),
   gauge("llm_circuit_breaker_state", who, "State of an endpoint's circuit: 0 closed, 1 half open, 2 open"),
   counter("llm_circuit_breaker_transitions_total", [...who, "to"], "Changes of the state of circuits"),
   counter(
@@ -220,7 +222,9 @@ export const ofModel = (provider: string, model: string) => {
     outputTokens: counts("llm_tokens_total", { ...labels, type: "output" }),
     cost: counts("llm_cost_usd_total", labels),
     retries: counts("llm_retries_total", labels),
+    /** By how they ended, as `Gate.Settlement` says. */
     attempts: (outcome: string) => counts("llm_attempts_total", { ...labels, outcome }),
+    /** Seconds, by the reason of a failure or else its outcome; `undefined` for an answer. */
     duration: (errorType: string | undefined) =>
       times("gen_ai.client.operation.duration", latencyBoundaries, {
         ...gen,

@@ -30,31 +30,32 @@ export class Delivery {
   private readonly request: LlmRequest
   private readonly scope: Scope.Scope
   private begun: Begun
-  private current: Pull.Pull<Parts, LlmError>
+  /** Made once for each provider that goes on: it runs for every part. */
+  private next: Pull.Pull<Parts, LlmError>
   private at: number
   private seam: Seam | undefined
 
   constructor(continuation: Continuation, begun: Begun, request: LlmRequest, scope: Scope.Scope) {
     this.continuation = continuation
     this.begun = begun
-    this.current = goOn(begun)
+    this.next = this.watched(begun)
     this.at = continuation.providers.indexOf(begun.provider)
     this.request = request
     this.scope = scope
   }
 
-  pull(): Pull.Pull<Parts, LlmError> {
-    return Effect.suspend(() =>
-      Effect.matchCauseEffect(this.current, {
-        onSuccess: (parts) => this.deliver(parts),
-        onFailure: (cause) => {
-          const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
-          if (error === undefined) return Effect.failCause(cause)
-          if (this.delivered.some((part) => part.type === "finish")) return Cause.done()
-          return this.broken(error instanceof LlmError ? error : cutOff(this.begun.provider))
-        }
-      })
-    )
+  readonly pull: Pull.Pull<Parts, LlmError> = Effect.suspend(() => this.next)
+
+  private watched(begun: Begun): Pull.Pull<Parts, LlmError> {
+    return Effect.matchCauseEffect(goOn(begun), {
+      onSuccess: (parts) => this.deliver(parts),
+      onFailure: (cause) => {
+        const error = cause.reasons.find((reason) => reason._tag === "Fail")?.error
+        if (error === undefined) return Effect.failCause(cause)
+        if (this.delivered.some((part) => part.type === "finish")) return Cause.done()
+        return this.broken(error instanceof LlmError ? error : cutOff(this.begun.provider))
+      }
+    })
   }
 
   private deliver(parts: Parts): Pull.Pull<Parts, LlmError> {
@@ -62,7 +63,7 @@ export class Delivery {
     const joined = this.seam === undefined ? parts : parts.flatMap((part) => this.seam?.joined(part) ?? [])
     const seen = joined.map((part) => signed(provider, part))
     for (const part of seen) this.delivered.push(part)
-    return Arr.isArrayNonEmpty(seen) ? Effect.succeed(seen) : this.pull()
+    return Arr.isArrayNonEmpty(seen) ? Effect.succeed(seen) : this.pull
   }
 
   private broken(error: LlmError): Pull.Pull<Parts, LlmError> {
@@ -93,8 +94,8 @@ export class Delivery {
         onSuccess: (begun) => {
           this.begun = begun
           this.seam = seam
-          this.current = goOn(begun)
-          return this.pull()
+          this.next = this.watched(begun)
+          return this.pull
         }
       })
     })
@@ -110,7 +111,9 @@ export class Delivery {
 
 /** A stream as it is, but for its finish part. */
 export const goOnSigned = (begun: Begun): Pull.Pull<Parts, LlmError> =>
-  Effect.map(goOn(begun), (parts) => Arr.map(parts, (part) => signed(begun.provider, part)))
+  Effect.map(goOn(begun), (parts) =>
+    parts.some(({ type }) => type === "finish") ? Arr.map(parts, (part) => signed(begun.provider, part)) : parts
+  )
 
 /** The finish part of a stream says who answered, as a whole answer does. */
 const signed = ({ model, provider }: Service, part: LlmPart): LlmPart => {

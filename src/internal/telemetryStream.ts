@@ -34,24 +34,22 @@ export const told = (
 
 class Told {
   private readonly call: Call
-  private readonly source: Pull.Pull<Parts, LlmError>
+  /** Made once: it runs for every part. */
+  private readonly next: Pull.Pull<Parts, LlmError>
   private readonly scope: Scope.Closeable
   private finish: Finish | undefined
   private isOver = false
 
   constructor(call: Call, source: Pull.Pull<Parts, LlmError>, scope: Scope.Closeable) {
     this.call = call
-    this.source = source
-    this.scope = scope
-  }
-
-  readonly pull: Pull.Pull<Parts, LlmError> = Effect.suspend(() => {
-    if (this.isOver) return Cause.done()
-    return Effect.matchCauseEffect(this.source, {
+    this.next = Effect.matchCauseEffect(source, {
       onSuccess: (parts) => this.passed(parts),
       onFailure: (cause) => this.ended(cause)
     })
-  })
+    this.scope = scope
+  }
+
+  readonly pull: Pull.Pull<Parts, LlmError> = Effect.suspend(() => (this.isOver ? Cause.done() : this.next))
 
   private passed(parts: Parts): Pull.Pull<Parts, LlmError> {
     this.call.passed(parts)
