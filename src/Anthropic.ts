@@ -27,20 +27,22 @@ import * as LlmProvider from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
 import { type LlmPart, LlmResponse } from "./LlmResponse.ts"
 
+/** Which model is asked, where and with which key; see `make` for what is refused. */
 export interface Options extends ProviderOptions {
-  /** Without `/v1`. Default `"https://api.anthropic.com"`. */
+  /** Without `/v1`, query, fragment and credentials. Default `"https://api.anthropic.com"`. */
   readonly baseUrl?: string | undefined
   /** The provider's name in errors, receipts and `providerOptions`, beside `anthropic`. Default `"anthropic"`. */
   readonly name?: string | undefined
   /** `"2023-06-01"` still takes `temperature` and `topP`. Default `"2026-10-21"`. */
   readonly apiVersion?: "2026-10-21" | "2023-06-01" | undefined
-  /** For requests that do not say, since the API must be told. Default `4096`. */
+  /** For requests that do not say, since the API must be told: an integer of at least 1. Default `4096`. */
   readonly maxOutputTokens?: number | undefined
 }
 
 /** The provider; impossible options throw a `RangeError`, a missing `@anthropic-ai/sdk` package is a defect. */
 export const make = (options: Options): Effect.Effect<LlmProvider.Service> => build("Anthropic.make", options)
 
+/** `make` as a layer. Impossible options throw when it is made, a missing package is a defect when it is built. */
 export const layer = (options: Options): Layer.Layer<LlmProvider.LlmProvider> =>
   Layer.effect(LlmProvider.LlmProvider, build("Anthropic.layer", options))
 

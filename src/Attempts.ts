@@ -7,9 +7,11 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { Open as Receipt } from "./Receipt.ts"
 
+/** What one call has made of the attempts it may make. All policies of the call count in the same object. */
 export interface Ledger {
   /** Attempts made or begun; the first one is there from the start. */
   used: number
+  /** Most attempts of any kind, the first one included. */
   readonly max: number
   /** Of the call, where one is kept. */
   readonly receipt?: Receipt | undefined
@@ -26,6 +28,7 @@ export const Current: Context.Reference<Ledger | undefined> = Context.Reference<
 /** Most attempts of any kind that one call may make, unless told otherwise. */
 export const defaultMax = 8
 
+/** A ledger in which the first attempt is counted. `max` is not checked here, but where it is an option. */
 export const make = (max: number, receipt?: Receipt): Ledger => ({ used: 1, max, receipt })
 
 /** The same ledger with another receipt. */

@@ -46,6 +46,7 @@ export type { Alert } from "./internal/budgetAlerts.ts"
 export type { Adjustment, Remaining, Saving } from "./internal/budgetBooks.ts"
 export type { By, Limit, Window } from "./internal/budgetLimits.ts"
 
+/** The limits of money, and what becomes of calls that do not fit them. */
 export interface Options {
   /** All of them hold; a call is refused by the first that it does not fit. */
   readonly limits: ReadonlyArray<Limit>
@@ -84,6 +85,10 @@ export interface Options {
   readonly name?: string | undefined
 }
 
+/**
+ * A running budget. What is asked of its store waits for it as long as the store lets a question take, and then fails
+ * with `StoreUnavailable`; only calls behind `gate` wait for more, `maxWait` at most.
+ */
 export interface Service {
   /** All of it around model calls, as `Gate.through` wants it. */
   readonly gate: Gate.Gate
@@ -115,6 +120,7 @@ export interface Service {
 
 type Remaining = books.Remaining
 
+/** The budget of the program, to ask it and to book by hand. `layer`, `withBudget` and `Resilient.layer` provide it. */
 export class Budget extends Context.Service<Budget, Service>()("ballast/Budget") {}
 
 /** Options that can never work throw `RangeError`; so does a store without a ledger when the budget is built, as a defect. */

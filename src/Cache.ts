@@ -37,6 +37,7 @@ import * as LlmProvider from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
 import type { LlmResponse } from "./LlmResponse.ts"
 
+/** What is kept, for whom and for how long. */
 export interface Options {
   /** How long an answer is given again; each expires up to a tenth sooner. Default 1 hour. */
   readonly timeToLive?: Duration.Input | undefined
@@ -63,30 +64,42 @@ export interface Options {
   readonly keySecret?: Redacted.Redacted | undefined
 }
 
+/** What the cache did since it was made, in this process. */
 export interface Stats {
+  /** Calls that got what was kept, in its time. */
   readonly hits: number
+  /** Calls that got it after its time: while it was asked for anew, or instead of a failure. */
   readonly stale: number
   /** Calls that joined one that was on its way. */
   readonly shared: number
+  /** Calls that were made. */
   readonly misses: number
+  /** Calls that cannot be cached, that `when` leaves out, or within `bypass`. */
   readonly bypassed: number
+  /** Answers that were kept. */
   readonly stored: number
   /** Questions that the store did not answer. */
   readonly errors: number
   /** Of the store, as far as it knows. */
   readonly entries: number | undefined
+  /** What they weigh, as far as the store knows. */
   readonly bytes: number | undefined
 }
 
+/** Which value is kept, and how. */
 export interface Memoize<A, I> {
   /** Names the value, of one schema; what it depends on must be in it. Tenants do not share values unless the cache is `"shared"`. */
   readonly key: string
   /** How it is kept: what cannot be decoded any more is made anew. */
   readonly schema: Schema.Codec<A, I>
-  /** Default: that of the cache. */
+  /** Above zero and finite, or `memoize` throws `RangeError`. Default: that of the cache. */
   readonly timeToLive?: Duration.Input | undefined
 }
 
+/**
+ * A running cache. To look, to keep and to count waits for the store a second at most each and never fails;
+ * `invalidate` and `clear` wait as long as the store lets them, and fail with `StoreUnavailable`.
+ */
 export interface Service {
   /** The provider behind the cache. */
   readonly wrap: (inner: LlmProvider.Service) => LlmProvider.Service
@@ -96,13 +109,15 @@ export interface Service {
   readonly invalidate: (request: LlmRequest) => Effect.Effect<void, StoreUnavailable, LlmProvider.LlmProvider>
   /** Forgets the answers of a tenant (`undefined`: of callers without one), or all. */
   readonly clear: (only?: { readonly tenant: string | undefined }) => Effect.Effect<void, StoreUnavailable>
+  /** Counts of this process, and how much the store holds of all. */
   readonly stats: Effect.Effect<Stats>
-  /** Any effect: its value is kept, failures are not, and equal ones at the same time run once. */
+  /** Any effect: its value is kept, failures are not, and equal ones at the same time run once, while anybody waits. */
   readonly memoize: <A, I>(options: Memoize<A, I>) => <E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** What is told of each answer that cost nothing. For those who count savings; set once. */
   readonly onSaved: (told: (saved: Saved, caller: Caller.Identity) => void) => void
 }
 
+/** The cache of the program, to ask it and to clear it. `layer`, `withCache` and `Resilient.layer` provide it. */
 export class Cache extends Context.Service<Cache, Service>()("ballast/Cache") {}
 
 /** Options that can never work throw `RangeError`. Calls that still run end with the scope. */
@@ -223,7 +238,7 @@ export const refresh: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A
   mode: "refresh"
 }))
 
-/** Answers of calls within are kept that long. */
+/** Answers of calls within are kept that long: above zero and finite, or it throws `RangeError`. */
 export const timeToLive: {
   (duration: Duration.Input): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.Input): Effect.Effect<A, E, R>

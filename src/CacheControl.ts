@@ -2,6 +2,7 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 
+/** What calls want of a cache. A semantic cache has no part in them unless it is `"use"`, and keeps to its own time. */
 export interface Control {
   /** `"bypass"`: as if there were no cache. `"refresh"`: asks, and keeps the new answer. */
   readonly mode: "use" | "bypass" | "refresh"
@@ -9,6 +10,7 @@ export interface Control {
   readonly timeToLive?: Duration.Duration | undefined
 }
 
+/** What the running fiber wants; the mode `"use"` by default. */
 export const CacheControl: Context.Reference<Control> = Context.Reference<Control>("ballast/CacheControl", {
   defaultValue: () => use
 })

@@ -12,6 +12,7 @@ import * as memory from "./internal/memoryCacheStore.ts"
 import { integer } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 
+/** A value and its time. */
 export interface Entry {
   /** JSON as a value. A store outside of this process gives back an equal one, a store in it the very same. */
   readonly value: unknown
@@ -21,6 +22,7 @@ export interface Entry {
   readonly expiresAt: number
 }
 
+/** An entry that is to be kept. */
 export interface NewEntry extends Entry {
   /** How large it is, where that is known. Default: its text in a store outside, an estimate in memory. */
   readonly bytes?: number | undefined
@@ -29,26 +31,37 @@ export interface NewEntry extends Entry {
 /** Whose an entry is, so that all of it can be cleared. `undefined` is a partition as well, and differs from every name. */
 export type Partition = string | undefined
 
+/** How much a store holds. */
 export interface Size {
   /** Expired ones that were not tidied up yet included. `undefined` where nobody knows. */
   readonly entries: number | undefined
+  /** What they weigh together. */
   readonly bytes: number | undefined
 }
 
+/**
+ * A store of entries. One outside of this process answers in the time its options give it, or fails with
+ * `StoreUnavailable`; the one in memory answers at once and never fails.
+ */
 export interface Service {
+  /** `undefined` where there is none that may be given. */
   readonly get: (key: string, partition: Partition) => Effect.Effect<Entry | undefined, StoreUnavailable>
   /** One that fails leaves what was there, nothing, or the new entry. */
   readonly set: (key: string, entry: NewEntry, partition: Partition) => Effect.Effect<void, StoreUnavailable>
+  /** Does nothing where there is none. */
   readonly delete: (key: string, partition: Partition) => Effect.Effect<void, StoreUnavailable>
   /** All, or all of one partition. What was stored before is then answered to no process any more. */
   readonly clear: (only?: { readonly partition: Partition }) => Effect.Effect<void, StoreUnavailable>
+  /** How much it holds, for all who share it. */
   readonly size: Effect.Effect<Size, StoreUnavailable>
   /** Whether values come from outside of this process, so that they must be checked by a schema. */
   readonly external: boolean
 }
 
+/** The store of caches: `layerMemory`, `layer` of `SqlCacheStore` or `RedisCacheStore`, or all stores from `Stores`. */
 export class CacheStore extends Context.Service<CacheStore, Service>()("ballast/CacheStore") {}
 
+/** Bounds of a store in memory, each an integer of at least 1. */
 export interface MemoryOptions {
   /** Most entries; those that were not used for the longest time go first. Default `10_000`. */
   readonly maxEntries?: number | undefined
@@ -73,5 +86,6 @@ export const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Service> 
 
 const mebibyte = 2 ** 20
 
+/** `makeMemory` as a layer: what it holds ends with it. Bad options throw when it is made. */
 export const layerMemory = (options?: MemoryOptions): Layer.Layer<CacheStore> =>
   Layer.effect(CacheStore, makeMemory(options))

@@ -10,9 +10,11 @@ import { dual } from "effect/Function"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 
+/** Who calls, as far as the program says. */
 export interface Identity {
   /** The customer or organisation. Caches keep tenants apart, and no tenant is a partition of its own. */
   readonly tenant?: string | undefined
+  /** One of the tenant: users of one name at two tenants are two. */
   readonly user?: string | undefined
   /** The part of the program that asks, for reports and learned estimates. */
   readonly feature?: string | undefined

@@ -22,13 +22,15 @@ import { checkUrl, urlOf } from "./internal/http.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import { type Service, VectorIndex } from "./VectorIndex.ts"
 
+/** Where Chroma is, and how much it holds. */
 export interface Options {
-  /** Where Chroma is, without `/api/v2`. From your configuration, never from a request. */
+  /** Without `/api/v2`, query and credentials. From your configuration, never from a request. */
   readonly url: string
   /** Allows plain HTTP to a host that is not loopback. Default `false`. */
   readonly allowInsecure?: boolean | undefined
-  /** Chroma's tenant and database, which must be there. Default `"default_tenant"` and `"default_database"`. */
+  /** Chroma's tenant, which must be there: 3 to 512 letters, digits, `.`, `_`, `-`. Default `"default_tenant"`. */
   readonly tenant?: string | undefined
+  /** Chroma's database, which must be there, named alike. Default `"default_database"`. */
   readonly database?: string | undefined
   /** What the names of all collections begin with: letters, digits, `-` and `_`, at most 40. Default `"ballast"`. */
   readonly collection?: string | undefined
@@ -56,6 +58,7 @@ export const make = (options: Options): Effect.Effect<Service, never, HttpClient
   return Effect.map(HttpClient, (client) => new ChromaIndex(new Chroma(client, urlOf(url, path)), settings))
 }
 
+/** `make` as a layer: needs no Chroma that answers to be built. Bad options throw when it is made. */
 export const layer = (options: Options): Layer.Layer<VectorIndex, never, HttpClient> =>
   Layer.effect(VectorIndex, make(options))
 

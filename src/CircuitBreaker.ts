@@ -32,6 +32,7 @@ import * as Metrics from "./Metrics.ts"
 export type { RuleOptions, SlowCalls } from "./internal/circuitRules.ts"
 export type { Verdict } from "./internal/circuitVerdict.ts"
 
+/** What opens a circuit, for how long, and what becomes of calls meanwhile. */
 export interface Options extends RuleOptions {
   /** What an attempt says of its provider; `undefined` leaves it to the table of `LlmError.consequence`. */
   readonly classify?: ((settlement: Gate.Settlement) => Verdict | undefined) | undefined
@@ -48,6 +49,10 @@ export interface Options extends RuleOptions {
 /** A circuit of the program's own, or that of a provider's endpoint. */
 export type Of = { readonly key: string } | { readonly provider: LlmProvider.Service }
 
+/**
+ * A running circuit breaker. Only `execute` and calls behind `gate` can fail, with `CircuitOpen`, or wait: with
+ * `whileProbing: "wait"`, no longer than their deadline and one `probeLease`.
+ */
 export interface Service {
   /**
    * Runs any effect behind the circuit of this name. What failed or died counts as a failure, an interruption as nothing;
@@ -57,8 +62,9 @@ export interface Service {
     key: string,
     options?: ExecuteOptions
   ) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | CircuitOpen, R>
+  /** How the circuit is now: closed, if nothing is known of it. That of a provider is its endpoint's. */
   readonly state: (of: Of) => Effect.Effect<CircuitBreakerStore.Snapshot>
-  /** Refuses every call until `reset`, whatever happens. */
+  /** Refuses every call until `reset`, whatever happens; of a provider, those to its endpoint with any key. */
   readonly isolate: (of: Of) => Effect.Effect<void>
   /** Closes the circuit and forgets; that of the provider's credential as well. */
   readonly reset: (of: Of) => Effect.Effect<void>
@@ -68,11 +74,16 @@ export interface Service {
   readonly gate: Gate.Gate
 }
 
+/** How `execute` judges the effect it runs. */
 export interface ExecuteOptions {
   /** What a failure says: `"ignored"` for one that is nobody's fault. Default `"failure"`, or the table for an `LlmError`. */
   readonly classify?: ((error: unknown) => Verdict | undefined) | undefined
 }
 
+/**
+ * The circuit breaker of the program, to run effects behind, to ask and to reset. `layer`, `withCircuitBreaker` and
+ * `Resilient.layer` provide it.
+ */
 export class CircuitBreaker extends Context.Service<CircuitBreaker, Service>()("ballast/CircuitBreaker") {}
 
 /** Options that can never work throw `RangeError`. */

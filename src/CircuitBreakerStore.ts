@@ -1,7 +1,7 @@
 /**
- * Where circuits are kept: each method is one atomic step, never fails and is short; one that answers with an `Exit` acts when
- * it is called. A store that others share answers from
- * what it last knew of a circuit while it is closed, and goes on alone while it cannot reach the others.
+ * Where circuits are kept: each method is one atomic step, never fails and is short; one that answers with an `Exit` acts
+ * when it is called. A store that others share answers from what it last knew of a circuit while it is closed, and goes
+ * on alone while it cannot reach the others.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -14,28 +14,36 @@ export type { Cause, Outcome, Refusal, Rules, State, Ticket }
 
 /** A circuit, as far as anybody needs to know. */
 export interface Snapshot {
+  /** `"open"` also when its time is over, until a call tries it. */
   readonly state: State
   /** What opened it; `undefined` while it is closed. */
   readonly cause: Cause | undefined
-  /** Milliseconds of the store's clock: when this state began, and until when it is open (of use while it is open). */
+  /** When this state began, in milliseconds of the store's clock. */
   readonly since: number
+  /** Until when it is open, in the same; of use while it is open. */
   readonly until: number
+  /** Failures without a success between. */
   readonly consecutiveFailures: number
   /** What the window holds. */
   readonly calls: number
+  /** Of these, those that failed. */
   readonly failures: number
+  /** Of these, those that were slow, failed or not. */
   readonly slowCalls: number
 }
 
+/** A circuit that went from one state to another. */
 export interface Transition {
   readonly circuit: string
   readonly from: State
   readonly to: State
+  /** What opened it; `undefined` where it closed. */
   readonly cause: Cause | undefined
   /** Milliseconds of the store's clock. */
   readonly at: number
 }
 
+/** A store of circuits by name: one that nothing is known of is closed. */
 export interface Service {
   /** Whether a call would be refused now; takes nothing. */
   readonly peek: (circuit: string, rules: Rules) => Effect.Effect<Refusal | undefined>
@@ -43,6 +51,7 @@ export interface Service {
   readonly admit: (circuit: string, rules: Rules) => Effect.Effect<Ticket | Refusal>
   /** What became of a call that was let go; one of an earlier generation changes nothing. */
   readonly record: (circuit: string, rules: Rules, ticket: Ticket, outcome: Outcome) => Effect.Effect<void>
+  /** How it is now; changes nothing. */
   readonly read: (circuit: string) => Effect.Effect<Snapshot>
   /** Refuses every call until it is reset. */
   readonly isolate: (circuit: string) => Effect.Effect<void>
@@ -54,11 +63,13 @@ export interface Service {
   readonly changes: Stream.Stream<Transition>
 }
 
+/** The store of circuit breakers: `layerMemory`, `RedisCircuitBreakerStore.layer`, or all stores from `Stores`. */
 export class CircuitBreakerStore extends Context.Service<CircuitBreakerStore, Service>()(
   "ballast/CircuitBreakerStore"
 ) {}
 
-/** In this process: answers on the spot. Circuits that are closed and unused for an hour are forgotten. */
+/** In this process: answers on the spot. Circuits are forgotten an hour after their last use, or after their time. */
 export const makeMemory: Effect.Effect<Service> = memory.make
 
+/** `makeMemory` as a layer: a restart begins with all circuits closed. */
 export const layerMemory: Layer.Layer<CircuitBreakerStore> = Layer.effect(CircuitBreakerStore, makeMemory)

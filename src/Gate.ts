@@ -27,6 +27,7 @@ import type { LlmPart, Usage } from "./LlmResponse.ts"
 import type * as QuotaStore from "./QuotaStore.ts"
 import type * as Receipt from "./Receipt.ts"
 
+/** What a call must pass: a gate that decides by itself, or one that says what it wants of a quota store. */
 export type Gate = Admitting | Reserving
 
 /** Decides at once whether a call may go. */
@@ -45,9 +46,11 @@ export interface Admitting {
   readonly admit: (call: Call) => Effect.Effect<Permit, Reason>
 }
 
+/** What an admitted call holds. */
 export interface Permit {
   /** A wait before the call: interruptible, when the permit is already ours. Not run where `call.mayWait` is false. */
   readonly ready?: Effect.Effect<void, Reason> | undefined
+  /** Once, when the attempt is over, uninterruptibly and for a second at most; a defect of it is logged. */
   readonly settle: (settlement: Settlement) => Effect.Effect<void>
 }
 
@@ -61,9 +64,11 @@ export interface Reserving {
    * of all gates counts. Default: it is interrupted.
    */
   readonly drainFor?: number | undefined
+  /** Asked once for each attempt, before it takes anything of the store. */
   readonly claim: (call: Call) => Claim
 }
 
+/** What one attempt wants of a quota store, and what becomes of it. */
 export interface Claim {
   /** Read each time before the store is asked: what was right before a wait need not be so behind it. */
   readonly entries: ReadonlyArray<QuotaStore.Entry>

@@ -17,18 +17,14 @@ import type { LlmResponse } from "./LlmResponse.ts"
 export { canary, denyList, sensitive, type SensitiveKind } from "./internal/guardScans.ts"
 export { maxLength, promptInjection } from "./internal/guardInputs.ts"
 export { jsonSchema, schema, toolCall } from "./internal/guardSchemas.ts"
-export {
-  /** Fails the call with `InputRejected` or `OutputRejected`. */
-  block,
-  /** Lets it pass, and tells of it. */
-  flag,
-  pass
-} from "./internal/verdicts.ts"
+export { block, flag, pass } from "./internal/verdicts.ts"
 export { type GuardedText, type Origin } from "./internal/guardTexts.ts"
 
+/** A guard as `Guardrails` runs it. */
 export interface Guard {
   /** In metrics, events and errors. */
   readonly name: string
+  /** Of its rules, mode and scope: answers that other rules let pass are not given again from a cache. */
   readonly fingerprint: string
   /** `"caller"`: what it says depends on the `Caller`. Its answers are kept for one user of one tenant alone. */
   readonly scope: "all" | "caller"
@@ -36,7 +32,9 @@ export interface Guard {
   readonly mode: "enforce" | "shadow"
   /** What becomes of a call whose check fails or takes longer than `timeout`. */
   readonly onError: "block" | "pass"
+  /** Most time that a check may take. */
   readonly timeout: Duration.Duration
+  /** Of every request, before anything is asked or found in a cache. */
   readonly input?: ((input: Input) => Checked<InputVerdict>) | undefined
   /** Of the whole answer. In a stream nothing is given out before it. `undefined` where the request is none of its business. */
   readonly output?: ((request: LlmRequest) => ((output: Output) => Checked<OutputVerdict>) | undefined) | undefined
@@ -49,12 +47,14 @@ export interface Guard {
 /** Answered at once, or by an effect, which may fail. */
 export type Checked<A> = A | Effect.Effect<A, unknown>
 
+/** A request, as the guards before this one left it. */
 export interface Input {
   readonly request: LlmRequest
   /** What users, documents and tools say in it: never the system message, nor what the model said before. */
   readonly texts: ReadonlyArray<GuardedText>
 }
 
+/** A whole answer and what was asked. */
 export interface Output {
   readonly request: LlmRequest
   /** As the guards before this one left it. */
@@ -82,25 +82,35 @@ export interface Invalid {
   readonly ask?: string | undefined
 }
 
+/** What a check says of a request. */
 export type InputVerdict = Verdict | Replace<LlmRequest>
+
+/** What a check says of an answer. */
 export type OutputVerdict = Verdict | Replace<LlmResponse> | Invalid
 
 /** What the guards of Ballast and those of your own have in common. */
 export interface Common {
+  /** `"shadow"`: what it would do is counted and told, and not done. Default `"enforce"`. */
   readonly mode?: "enforce" | "shadow" | undefined
-  /** Default `"block"`. */
+  /** What becomes of a call whose check fails or takes too long. Default `"block"`. */
   readonly onError?: "block" | "pass" | undefined
 }
 
+/** A guard of your own: at least one of `input`, `output` and `toolCall`. */
 export interface Options extends Common {
+  /** In metrics, events and errors, so not empty; no two guards of a slot have the same. */
   readonly name: string
-  /** Of its rules; another one is another guard to the caches. A moderation model's name for one. */
+  /** Of its rules; another one is another guard to the caches. A moderation model's name for one. Must not be empty. */
   readonly version: string
+  /** `"caller"` where what it says depends on the `Caller`: see `Guard`. Default `"all"`. */
   readonly scope?: "all" | "caller" | undefined
-  /** Most time that a check may take. Default 2 seconds. */
+  /** Most time that a check may take, above zero. Default 2 seconds. */
   readonly timeout?: Duration.Input | undefined
+  /** Looks at every request. Default: requests are not looked at. */
   readonly input?: Guard["input"]
+  /** Looks at every whole answer; a stream waits for its end. Default: answers are not looked at. */
   readonly output?: ((output: Output) => Checked<OutputVerdict>) | undefined
+  /** Looks at every call of a tool, before anything of it is given out. Default: they are not looked at. */
   readonly toolCall?: Guard["toolCall"]
 }
 

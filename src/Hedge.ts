@@ -21,13 +21,14 @@ import type { Race, RaceLost } from "./internal/race.ts"
 import type { LlmError } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 
+/** When a second provider is started, and how often at most. */
 export interface Options {
   /**
    * How long the first provider has until its first visible part (its whole answer, where it does not stream). Default: its
    * own 95th percentile once 20 answers are known, 2 seconds until then.
    */
   readonly delay?: Duration.Input | undefined
-  /** The share of calls that may be hedged, 1 for all of them. Default 0.05. */
+  /** The share of calls that may be hedged, from 0 to 1, which is all of them. Default 0.05. */
   readonly ratio?: number | undefined
   /** Hedges that are always allowed in each 10 seconds, whatever the share. Default 1. */
   readonly floor?: number | undefined

@@ -34,6 +34,7 @@ export interface Subject {
  */
 export type Outcome = "answered" | "estimated" | "lost" | "expired" | "corrected" | "adjusted" | "saved"
 
+/** Tokens of a charge, as the provider counted them or as they were estimated. */
 export interface Tokens {
   readonly input: number
   readonly output: number
@@ -72,15 +73,18 @@ export interface Line extends Subject, Charge {
   readonly postings: ReadonlyArray<Posting>
 }
 
+/** What a report can tell apart. */
 export type Dimension = "day" | "provider" | "model" | "tenant" | "user" | "feature"
 
+/** Which lines are summed, and what is told apart. */
 export interface Query {
   /** What is told apart; all else is summed. */
   readonly by: ReadonlyArray<Dimension>
-  /** First and last calendar day, both included. Default: all that is kept. */
+  /** First calendar day, included: `"2026-11-28"`. Default: as far back as lines are kept. */
   readonly from?: string | undefined
+  /** Last calendar day, included. Default: the last one that is kept. */
   readonly until?: string | undefined
-  /** Only of this tenant. */
+  /** Only of this tenant. Default: of all, and of callers without one. */
   readonly tenant?: string | undefined
 }
 
@@ -102,6 +106,7 @@ export interface Mismatch {
   readonly recorded: number
 }
 
+/** Questions to a ledger. Each waits for its store as long as that lets it take, and fails with `StoreUnavailable`. */
 export interface Service {
   /** Sums of the lines, the largest amount first. */
   readonly report: (query: Query) => Effect.Effect<ReadonlyArray<Sum>, StoreUnavailable>

@@ -18,6 +18,7 @@ import { LlmError } from "./LlmError.ts"
 import * as LlmRequest from "./LlmRequest.ts"
 import type { LlmPart, LlmResponse } from "./LlmResponse.ts"
 
+/** What answers requests, and what the policies must know of it. How long it may take is said by `Timeouts`. */
 export interface Service {
   /** Who answers, for example `"openai"`. */
   readonly provider: string
@@ -38,11 +39,13 @@ export interface Service {
   readonly guards?: { readonly fingerprint: string; readonly scope: "all" | "caller" } | undefined
   /** How this provider wants a schema for structured output to be written, and how its answers are decoded. */
   readonly codecTransformer?: LanguageModel.CodecTransformer | undefined
+  /** The whole answer. */
   readonly generate: (request: LlmRequest.LlmRequest) => Effect.Effect<LlmResponse, LlmError>
   /** Ends with a finish part or fails: a stream that was cut off is never an end. */
   readonly stream: (request: LlmRequest.LlmRequest) => Stream.Stream<LlmPart, LlmError>
 }
 
+/** The provider that the program asks. `layer` of `OpenAi`, `Anthropic` and `Resilient` make it, policies replace it. */
 export class LlmProvider extends Context.Service<LlmProvider, Service>()("ballast/LlmProvider") {}
 
 /** Asks once and waits for the whole answer. A request that breaks a rule fails with `InvalidRequestError`. */
@@ -140,4 +143,5 @@ export const fromLanguageModel = (
 export const makeFromLanguageModel = (model: LanguageModel.LanguageModel, options: LanguageModelOptions): Service =>
   fromModel.make(model, options)
 
+/** Who the model passes for. */
 export type LanguageModelOptions = fromModel.Options

@@ -11,15 +11,22 @@ import type * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as check from "./internal/requestRules.ts"
 
+/** A request whose fields keep the rules that `make` checks. What is left out is left to the provider. */
 export interface LlmRequest {
+  /** At least one message with something in it. */
   readonly prompt: Prompt.Prompt
-  /** Most tokens the answer may have, reasoning included. Default: the provider's own limit. */
+  /** Most tokens the answer may have, reasoning included, at least 1. Default: the provider's own limit. */
   readonly maxOutputTokens?: number | undefined
+  /** At least 0. */
   readonly temperature?: number | undefined
+  /** From 0 to 1. */
   readonly topP?: number | undefined
+  /** An integer, for providers that can repeat an answer. */
   readonly seed?: number | undefined
+  /** Texts that end the answer, none of them empty. */
   readonly stop?: ReadonlyArray<string> | undefined
   readonly reasoningEffort?: ReasoningEffort | undefined
+  /** Under a name each. */
   readonly tools?: ReadonlyArray<Tool> | undefined
   readonly toolChoice?: ToolChoice | undefined
   readonly responseFormat?: ResponseFormat | undefined
@@ -27,16 +34,20 @@ export interface LlmRequest {
   readonly providerOptions?: Prompt.ProviderOptions | undefined
 }
 
+/** How much a model thinks first. What a model does not know of it, its provider refuses. */
 export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh"
 
+/** What the model may ask the program to run. */
 export interface Tool {
   readonly name: string
   readonly description?: string | undefined
   /** JSON Schema of the arguments; the order of its properties steers the order in which they are generated. */
   readonly parameters: JsonSchema.JsonSchema
+  /** Whether the provider is to enforce the schema. Default: as the provider does. */
   readonly strict?: boolean | undefined
 }
 
+/** Which tools an answer calls: as the model likes, none, any, this one, or any of these (`mode`: `"auto"` by default). */
 export type ToolChoice =
   | "auto"
   | "none"
@@ -44,6 +55,7 @@ export type ToolChoice =
   | { readonly tool: string }
   | { readonly mode?: "auto" | "required" | undefined; readonly oneOf: ReadonlyArray<string> }
 
+/** Text, which is the default, or JSON of a schema. */
 export type ResponseFormat =
   | { readonly type: "text" }
   | {

@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
+import * as receipts from "./internal/receipts.ts"
 import type { Receipt } from "./Receipt.ts"
 
 /** One part of a streamed answer. */
@@ -10,14 +11,16 @@ export type LlmPart = Response.StreamPartEncoded
 /** Tokens as the provider counted them; a count that it did not give is absent, not zero. */
 export type Usage = typeof Response.Usage.Encoded
 
+/** Why an answer ended. */
 export type FinishReason = Response.FinishReason
 
+/** A whole answer. In logs and JSON it shows its usage, never its text. */
 export class LlmResponse {
   /** The provider and the configured model that answered (a fallback is named as itself). */
   readonly provider: string
   readonly model: string
   readonly parts: ReadonlyArray<Response.PartEncoded>
-  /** How the answer came about, where telemetry keeps receipts. That of a stream is in `metadata.ballast` of its finish part. */
+  /** How the answer came about, where telemetry keeps receipts. For that of a stream see `receiptOf`. */
   readonly receipt: Receipt | undefined
 
   constructor(fields: {
@@ -42,6 +45,7 @@ export class LlmResponse {
     return this.textOf("reasoning")
   }
 
+  /** What the program is asked to run. */
   get toolCalls(): ReadonlyArray<Response.ToolCallPartEncoded> {
     return this.parts.filter((part) => part.type === "tool-call")
   }
@@ -51,10 +55,12 @@ export class LlmResponse {
     return this.finish?.reason ?? "unknown"
   }
 
+  /** `noUsage` when the provider gave none. */
   get usage(): Usage {
     return this.finish?.usage ?? noUsage
   }
 
+  /** The part that ended it, `undefined` where it was cut off. */
   get finish(): Response.FinishPartEncoded | undefined {
     return this.parts.find((part) => part.type === "finish")
   }
@@ -76,6 +82,18 @@ export class LlmResponse {
   }
 }
 
+/** The receipt of a stream, which its finish part brings along where telemetry keeps receipts. */
+export const receiptOf = (part: LlmPart): Receipt | undefined =>
+  isSigned(part) ? part.metadata.ballast.receipt : undefined
+
+const isSigned = Schema.is(
+  Schema.Struct({
+    type: Schema.Literal("finish"),
+    metadata: Schema.Struct({ ballast: Schema.Struct({ receipt: receipts.Receipt }) })
+  })
+)
+
+/** Nothing was counted, which is not the same as zero. */
 export const noUsage: Usage = { inputTokens: {}, outputTokens: {} }
 
 /**

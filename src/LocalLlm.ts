@@ -19,6 +19,7 @@ import * as options from "./internal/options.ts"
 import type { LlmProvider } from "./LlmProvider.ts"
 import * as OpenAi from "./OpenAi.ts"
 
+/** The running stand-in: where it is, what it was asked and how it treats requests. `layer` starts it. */
 export class LocalLlm extends Context.Service<
   LocalLlm,
   {
@@ -53,8 +54,9 @@ export {
 
 export type { Behaviour, RateLimit, RateLimits, RecordedRequest }
 
+/** Where the server listens, and how fast it is. */
 export interface Options {
-  /** Default `0`: any free port. */
+  /** An integer up to 65,535. Default `0`: any free port. */
   readonly port?: number | undefined
   /** The pause between two events of a stream. Default none. */
   readonly chunkDelay?: Duration.Input | undefined

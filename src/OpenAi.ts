@@ -33,10 +33,13 @@ import * as LlmProvider from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
 import { type LlmPart, LlmResponse } from "./LlmResponse.ts"
 
+/** Which model is asked, where and with which key; see `make` for what is refused. */
 export interface Options extends ProviderOptions {
-  /** Default `"https://api.openai.com/v1"`. */
+  /** With `/v1`, without query, fragment and credentials. Default `"https://api.openai.com/v1"`. */
   readonly baseUrl?: string | undefined
+  /** Sent as `openai-organization`, so visible ASCII. Default: none, also where the environment names one. */
   readonly organization?: string | undefined
+  /** Sent as `openai-project`, in the same way. */
   readonly project?: string | undefined
   /** The provider's name in errors, receipts and `providerOptions`. Default `"openai"`. */
   readonly name?: string | undefined
@@ -130,14 +133,15 @@ export const layerConfig = (options: Configurable<Options>): Layer.Layer<LlmProv
 
 const variables = { apiKey: "OPENAI_API_KEY", baseUrl: "OPENAI_BASE_URL" }
 
+/** As `Options`, of a model that makes vectors. */
 export interface EmbeddingsOptions extends Options {
-  /** The length of the vectors, for models that can shorten them. Default: the model's own. */
+  /** The length of the vectors, at least 1, for models that can shorten them. Default: the model's own. */
   readonly dimensions?: number | undefined
 }
 
 /**
  * An `EmbeddingModel`: at most 2,048 texts go into one request, one request after another. Failures are `AiError`s;
- * `LlmError.fromAiError` gives the whole `LlmError` back.
+ * `LlmError.fromAiError` gives the whole `LlmError` back. Impossible options throw when the layer is made.
  */
 export const embeddings = (options: EmbeddingsOptions): Layer.Layer<EmbeddingModel.EmbeddingModel> =>
   Layer.effect(EmbeddingModel.EmbeddingModel, makeEmbeddings(options))

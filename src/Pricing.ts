@@ -27,6 +27,7 @@ export interface Priced {
   readonly model: string
 }
 
+/** What something costs, and by which price. */
 export interface Cost {
   /** A safe integer; what would be larger is the largest one. */
   readonly nanoUsd: number
@@ -34,6 +35,7 @@ export interface Cost {
   readonly prices: string
 }
 
+/** A price list. It answers on the spot and never fails: what has no price is `undefined`. */
 export interface Service {
   /**
    * What the usage costs at a time (milliseconds); undefined without a price. A count that is absent or impossible is zero.
@@ -54,13 +56,16 @@ export interface Service {
   readonly date: string
 }
 
+/** The price list that budgets and estimates go by. `layer` and `layerTable` make it. */
 export class Pricing extends Context.Service<Pricing, Service>()("ballast/Pricing") {}
 
 /** By `model` or `provider/model` (which goes first), exactly as the provider is configured. */
 export type Table = Readonly<Record<string, Price>>
 
+/** What a model costs: USD per million tokens, finite and at least 0. See `Table`. */
 export type Price = tables.TablePrice
 
+/** What becomes of models that the table does not name. */
 export interface Options {
   /** The price of models that have no other. Default: they have none. */
   readonly default?: Price | undefined
@@ -74,6 +79,7 @@ export interface Options {
  */
 export const make: Effect.Effect<Service> = Effect.suspend(() => makeTable({}))
 
+/** `make` as a layer: the package's prices, which it loads when it is built. */
 export const layer: Layer.Layer<Pricing> = Layer.effect(Pricing, make)
 
 /** The table's prices, then those of the package, then the default. Throws `RangeError` for a price that can be none. */
@@ -94,6 +100,7 @@ export const makeTable = (table: Table, options: Options = {}): Effect.Effect<Se
   )
 }
 
+/** `makeTable` as a layer. What can be no price throws when it is made. */
 export const layerTable = (table: Table, options?: Options): Layer.Layer<Pricing> =>
   Layer.effect(Pricing, makeTable(table, options))
 

@@ -15,6 +15,7 @@ import * as memoryQuotaStore from "./internal/memoryQuotaStore.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 import type * as Ledger from "./Ledger.ts"
 
+/** How much there is under a key, and how it comes back. */
 export type Quota =
   /** Refills continuously; a full bucket admits a burst of its capacity. Settling may leave a debt. */
   | { readonly _tag: "Bucket"; readonly capacity: number; readonly refillPerSecond: number }
@@ -25,6 +26,7 @@ export type Quota =
   /** Held until settled. */
   | { readonly _tag: "Concurrency"; readonly limit: number }
 
+/** So much of one quota. */
 export interface Entry {
   readonly key: string
   readonly amount: number
@@ -41,6 +43,7 @@ export interface Entry {
  */
 export type Outage = "allow" | { readonly instances: number | undefined }
 
+/** All of it was taken. */
 export interface Granted {
   readonly _tag: "Granted"
   /** What is left of each entry's quota, in their order; negative where there is a debt. */
@@ -49,6 +52,7 @@ export interface Granted {
   readonly now: number
 }
 
+/** Nothing was taken. */
 export interface Denied {
   readonly _tag: "Denied"
   /** The first entry that did not fit, by its index. */
@@ -69,6 +73,10 @@ export interface State {
   readonly resetAfter: Duration.Duration
 }
 
+/**
+ * A store of quotas. One outside of this process answers in the time its options give it, or fails with
+ * `StoreUnavailable`; the one in memory answers at once and never fails.
+ */
 export interface Service {
   /**
    * Takes every entry or none, in one atomic step. The caller makes the lease id, so that a lost reply can be settled; one
@@ -119,6 +127,7 @@ export interface Service {
   readonly ledger?: LedgerStore | undefined
 }
 
+/** The ledger of a store, which also books what nothing was reserved for. */
 export interface LedgerStore extends Ledger.Service {
   /**
    * Books a charge that nothing was reserved for, whatever the quotas hold: a line, and its entries in their counters. They
@@ -128,6 +137,7 @@ export interface LedgerStore extends Ledger.Service {
   readonly post: (line: Post) => Effect.Effect<void, StoreUnavailable>
 }
 
+/** A charge without a reservation. */
 export interface Post {
   readonly id: string
   /** Nano-USD. */
@@ -137,6 +147,7 @@ export interface Post {
   readonly entries: ReadonlyArray<Pick<Entry, "key" | "amount" | "quota">>
 }
 
+/** What is known of the processes that share a store. */
 export interface Shared {
   /** For logs and errors: `"redis"`. */
   readonly name: string
@@ -144,6 +155,10 @@ export interface Shared {
   readonly instances: () => number | undefined
 }
 
+/**
+ * The store of rate limits and budgets: `layerMemory`, `SqlQuotaStore.layer`, `RedisQuotaStore.layer`, or all stores at
+ * once from `Stores`.
+ */
 export class QuotaStore extends Context.Service<QuotaStore, Service>()("ballast/QuotaStore") {}
 
 /**
@@ -152,4 +167,5 @@ export class QuotaStore extends Context.Service<QuotaStore, Service>()("ballast/
  */
 export const makeMemory: Effect.Effect<Service> = memoryQuotaStore.make()
 
+/** `makeMemory` as a layer: all that it is provided to count together. */
 export const layerMemory: Layer.Layer<QuotaStore> = Layer.effect(QuotaStore, makeMemory)

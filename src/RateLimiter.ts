@@ -36,6 +36,7 @@ export type { Algorithm, Count, Limit, Limits, Scope } from "./internal/limits.t
 export type { CostInput, LimitState } from "./internal/limiterKeys.ts"
 export type { TokenCount } from "./internal/tokenCount.ts"
 
+/** Which limits hold, at least one here or in `scopes`, and what becomes of calls that do not fit them. */
 export interface Options extends Limits {
   /** Limits for each tenant, user, ... beside those above, counted over all providers. */
   readonly scopes?: ReadonlyArray<Scope> | undefined
@@ -45,7 +46,7 @@ export interface Options extends Limits {
   readonly count?: TokenCount | undefined
   /** What a limit does to a call. Default `"wait"`. */
   readonly onLimit?: "wait" | "fail" | undefined
-  /** Longest wait of one attempt; what would take longer fails at once. Default 30 seconds. */
+  /** Longest wait of one attempt, finite; what would take longer fails at once. Default 30 seconds. */
   readonly maxWait?: Duration.Input | undefined
   /** Most that wait for one limit, more fail at once. Default 1,000. */
   readonly maxQueue?: number | undefined
@@ -60,10 +61,14 @@ export interface Options extends Limits {
    * `"fail"` fails with `StoreUnavailable`. Default `"local"`.
    */
   readonly onStoreError?: "local" | "allow" | "fail" | undefined
-  /** Processes that share the limits. Default: as many as the store saw last, and never fewer than two. */
+  /** Processes that share the limits, at least 1. Default: as many as the store saw last, and never fewer than two. */
   readonly expectedInstances?: number | undefined
 }
 
+/**
+ * A running limiter. `acquire`, `withPermits` and calls behind `gate` wait `maxWait` at most, and no longer than their
+ * deadline; then, or at once with `onLimit: "fail"`, they fail with `RateLimitExceeded`. A bad cost throws `RangeError`.
+ */
 export interface Service {
   /** Waits until there is room under the key, and takes it for good: nothing is given back. Costs one request by default. */
   readonly acquire: (
@@ -88,6 +93,7 @@ export interface Service {
   readonly gate: Gate.Gate
 }
 
+/** The limiter of the program, for keys of its own. `layer`, `withRateLimiter` and `Resilient.layer` provide it. */
 export class RateLimiter extends Context.Service<RateLimiter, Service>()("ballast/RateLimiter") {}
 
 /** Limits that can never work throw `RangeError`. */

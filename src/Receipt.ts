@@ -2,8 +2,8 @@
  * How a call came about: who was asked, for how long and for how much, what caches and guards did. Span, log line and metrics
  * are made from it, so that they cannot disagree.
  *
- * Policies write to the receipt of the call they run in (`Attempts.receiptOf`), without knowing of each other. It holds no prompt, no answer, no tenant
- * and no key.
+ * Policies write to the receipt of the call they run in (`Attempts.receiptOf`), without knowing of each other. It holds no
+ * prompt, no answer, no tenant and no key.
  */
 import type * as Tracer from "effect/Tracer"
 import type * as Response from "effect/ai/Response"
@@ -14,7 +14,11 @@ import type { Usage } from "./LlmResponse.ts"
 
 /** See the fields of `internal/receipts.ts`. */
 export type Receipt = typeof receipts.Receipt.Type
+
+/** One question to one provider: how long it took, how it ended and what it cost. */
 export type Attempt = typeof receipts.Attempt.Type
+
+/** What a guard did, without a word of the text. */
 export type Finding = typeof receipts.Finding.Type
 
 /** Its codec, for who keeps receipts. */
@@ -52,10 +56,12 @@ export class Open {
     this.isHidden = isHidden
   }
 
+  /** Notes what a guard did, up to 100 times. */
   found(finding: Finding): void {
     if (this.findings.length < mostFindings) this.findings = [...this.findings, finding]
   }
 
+  /** Notes an attempt that is over, and tells the listener. */
   ended(attempt: Attempt, details: Details | undefined): void {
     this.attempts.push(attempt)
     this.listener?.ended(attempt, details)
@@ -82,6 +88,7 @@ export interface Details {
 export const opened = (startedAt: number, outer: Open | undefined): Open =>
   new Open(startedAt, outer?.listener !== undefined)
 
+/** Who follows the attempts of a call. It is called within the call, so it must be short. */
 export interface Listener {
   /** A provider is asked now; the span of the attempt, if it gets one. */
   readonly began?: ((provider: Service, request: LlmRequest) => Tracer.Span | undefined) | undefined

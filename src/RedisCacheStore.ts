@@ -26,6 +26,7 @@ import type { StoreUnavailable } from "./internal/reasons.ts"
 import { Commands, script } from "./internal/redisCommands.ts"
 import * as Metrics from "./Metrics.ts"
 
+/** Where entries lie in Redis, and how large they may be. */
 export interface Options {
   /** What all keys begin with. Default `"ballast"`. */
   readonly prefix?: string | undefined
@@ -45,6 +46,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Redis
   return Effect.map(Redis, (redis) => new Store(new Commands(redis, millis), new Keys(prefix), limits))
 }
 
+/** `make` as a layer: needs no Redis that answers to be built. Bad options throw when it is made. */
 export const layer = (options?: Options): Layer.Layer<CacheStore, never, Redis> =>
   Layer.effect(CacheStore, make(options))
 

@@ -20,6 +20,7 @@ import { type Configurable, config, configError } from "./internal/configurable.
 import { finiteMillis } from "./internal/options.ts"
 import { RedisCircuits } from "./internal/redisCircuits.ts"
 
+/** Where circuits lie in Redis, and how long it may take to answer. */
 export interface Options {
   /** What all keys begin with. Default `"ballast"`. */
   readonly prefix?: string | undefined

@@ -30,6 +30,7 @@ import { checkEviction, Store } from "./internal/redisQuotaStore.ts"
 import type * as Ledger from "./Ledger.ts"
 import { QuotaStore, type Service } from "./QuotaStore.ts"
 
+/** Where quotas lie in Redis, and what becomes of lines of money. */
 export interface Options {
   /** What all keys begin with. Default `"ballast"`. */
   readonly prefix?: string | undefined

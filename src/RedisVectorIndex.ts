@@ -40,6 +40,7 @@ import {
 import * as Metrics from "./Metrics.ts"
 import { type Match, type Service, type Tenant, VectorIndex } from "./VectorIndex.ts"
 
+/** Where vectors lie in Redis, and how many of them. */
 export interface Options {
   /** What all keys begin with. Default `"ballast"`. */
   readonly prefix?: string | undefined
@@ -57,6 +58,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Redis
   return Effect.map(Redis, (redis) => new Index(new Commands(redis, millis), new Keys(prefix), most))
 }
 
+/** `make` as a layer: needs no Redis that answers to be built. Bad options throw when it is made. */
 export const layer = (options?: Options): Layer.Layer<VectorIndex, never, Redis> =>
   Layer.effect(VectorIndex, make(options))
 

@@ -21,6 +21,7 @@ import { between, integer, millis, positiveMillis } from "./internal/options.ts"
 import { consequence, type LlmError } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 
+/** Which failures are retried, how often, and after which waits. */
 export interface Options {
   /** Most retries of one call at this provider. Default 4. */
   readonly times?: number | undefined
@@ -42,9 +43,13 @@ export interface Options {
   readonly budget?: Budget | false | undefined
 }
 
+/** How many retries all calls of a provider have together: a share of the calls, and some in any case. */
 export interface Budget {
+  /** Retries for each call, from 0 to 1. Default 0.2. */
   readonly ratio?: number | undefined
+  /** Retries that are allowed in each `per`, whatever the calls. Default 10. */
   readonly floor?: number | undefined
+  /** Above zero. Default 10 seconds. */
   readonly per?: Duration.Input | undefined
 }
 

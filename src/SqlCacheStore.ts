@@ -22,6 +22,7 @@ import { finiteMillis, integer } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 import { open } from "./internal/sqlCacheStore.ts"
 
+/** Where entries lie in the database, and how large they may be. */
 export interface Options {
   /** What the names of all tables begin with: lower-case letters, digits and `_`, at most 40. Default `"ballast"`. */
   readonly prefix?: string | undefined
@@ -54,6 +55,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, StoreUnavail
   return Effect.flatMap(SqlClient, (sql) => open(sql, settings))
 }
 
+/** `make` as a layer, which fails to build as `make` does. Bad options throw when it is made. */
 export const layer = (options?: Options): Layer.Layer<CacheStore, StoreUnavailable, SqlClient> =>
   Layer.effect(CacheStore, make(options))
 

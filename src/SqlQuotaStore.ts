@@ -23,6 +23,7 @@ import { open } from "./internal/sqlOpen.ts"
 import type * as Ledger from "./Ledger.ts"
 import { type LedgerStore, QuotaStore, type Service } from "./QuotaStore.ts"
 
+/** Where quotas lie in the database, and how long lines of money are kept. */
 export interface Options {
   /** What the names of all tables begin with: lower-case letters, digits and `_`, at most 40. Default `"ballast"`. */
   readonly prefix?: string | undefined

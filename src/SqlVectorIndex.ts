@@ -23,6 +23,7 @@ import type { StoreUnavailable } from "./internal/reasons.ts"
 import { open } from "./internal/sqlVectorIndex.ts"
 import { type Service, VectorIndex } from "./VectorIndex.ts"
 
+/** Where vectors lie in the database, and how many of them. */
 export interface Options {
   /** What the names of all tables begin with: lower-case letters, digits and `_`, at most 40. Default `"ballast"`. */
   readonly prefix?: string | undefined
@@ -54,6 +55,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, StoreUnavail
   return Effect.flatMap(SqlClient, (sql) => open(sql, settings))
 }
 
+/** `make` as a layer, which fails to build as `make` does. Bad options throw when it is made. */
 export const layer = (options?: Options): Layer.Layer<VectorIndex, StoreUnavailable, SqlClient> =>
   Layer.effect(VectorIndex, make(options))
 

@@ -23,6 +23,7 @@ import { type Configurable, config, configError } from "./internal/configurable.
 import { finiteMillis } from "./internal/options.ts"
 import { attempt, SqliteConnection } from "./internal/sqliteConnection.ts"
 
+/** Which file, and how safe it is to write to it. */
 export interface Options {
   /** A path, or `":memory:"`. The folder must be there. */
   readonly filename: string
@@ -42,6 +43,7 @@ export const make = (
   return Effect.flatMap(open(options, lockTimeout), clientOf)
 }
 
+/** `make` as a layer, which fails to build as `make` does and closes the file when it ends. Bad options throw at once. */
 export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlError> => layerOf(make(options))
 
 /** The same options, any of them as a `Config`; options that can never work are a `ConfigError`. */

@@ -24,6 +24,7 @@ import * as SqlQuotaStore from "./SqlQuotaStore.ts"
 import * as SqlVectorIndex from "./SqlVectorIndex.ts"
 import * as VectorIndex from "./VectorIndex.ts"
 
+/** All that policies keep something in: quotas and money, circuits, answers, vectors. */
 export type Stores =
   | QuotaStore.QuotaStore
   | CircuitBreakerStore.CircuitBreakerStore
@@ -55,6 +56,7 @@ const common = ({ commandTimeout, prefix }: RedisOptions & SqlQuotaStore.Options
   prefix
 })
 
+/** The file, and what lies in it. `prefix` and `commandTimeout` are those of all stores. */
 export interface SqliteOptions extends SqliteClient.Options, SqlQuotaStore.Options {}
 
 /** The same in a file of SQLite, which is made where there is none: one host, and money that survives a restart. */
@@ -69,6 +71,7 @@ export const layerSqlite = (file: string | SqliteOptions): Layer.Layer<Stores, S
 const unopened = ({ reason }: SqlError) =>
   Effect.fail(new StoreUnavailable({ store: "sqlite", operation: "open", description: reason._tag }))
 
+/** What all stores in Redis have in common. */
 export interface RedisOptions {
   /** What all keys begin with. Default `"ballast"`. */
   readonly prefix?: string | undefined

@@ -31,8 +31,12 @@ import type { LlmPart, LlmResponse } from "./LlmResponse.ts"
 import type { LlmError } from "./LlmError.ts"
 import * as Receipt from "./Receipt.ts"
 
+/** What is told of calls, and to whom. */
 export interface Options {
-  /** A line when a call begins and one when it is over, or a share of the calls. Default: where `layerJsonLogs` is. */
+  /**
+   * A line when a call begins and one when it is over; `sample` is the share of the calls, from 0 to 1, that have them.
+   * Default: where `layerJsonLogs` is.
+   */
   readonly logs?: boolean | { readonly sample: number } | undefined
   /** Models that the metrics of a program tell apart, in all its stacks; all others are `other`. Default 50. */
   readonly maxModels?: number | undefined

@@ -20,15 +20,19 @@ export { ExpectedOutput } from "./internal/expectedOutput.ts"
 
 export type { Encoding }
 
+/** How many tokens a request is expected to have. */
 export interface Estimate {
   /** Tokens of the whole input: messages and tools. */
   readonly input: number
+  /** Of the messages alone. */
   readonly messages: number
   /** Of the tools and of a schema that the answer must fit. */
   readonly tools: number
 }
 
+/** A way to count. It answers on the spot and never fails. */
 export interface Service {
+  /** Tokens of a text. */
   readonly count: (text: string) => number
   /**
    * Texts are counted, tool schemas as JSON, and what wraps each message and tool is added. A picture counts 1,600, sound a

@@ -24,6 +24,7 @@ export { VectorRefused }
 /** At least one and at most 16,384 finite numbers, one of them not zero. Its length is of no account. */
 export type Vector = Numbers
 
+/** A vector, what belongs to it, and its time. */
 export interface Item {
   /** One of a partition; a new item takes the place of the one that had it. */
   readonly id: string
@@ -37,6 +38,7 @@ export interface Item {
   readonly expiresAt: number
 }
 
+/** An item that is near. */
 export interface Match {
   readonly id: string
   /** The cosine, from -1 to 1, rounded to a millionth. */
@@ -44,22 +46,29 @@ export interface Match {
   readonly data: unknown
 }
 
+/** How many matches are wanted, and how near they must be. */
 export interface NearestOptions {
-  /** Most matches; never more than 100. */
+  /** Most matches; never more than 100, none below 1. */
   readonly limit: number
-  /** The least similarity. */
+  /** The least similarity, from -1 to 1. */
   readonly atLeast: number
 }
 
 /** Whose an item is, so that all of it can be cleared. `undefined` is a tenant as well, and differs from every name. */
 export type Tenant = string | undefined
 
+/** How much an index holds. */
 export interface Size {
   /** Expired ones that were not tidied up yet included. `undefined` where nobody knows. */
   readonly entries: number | undefined
+  /** What they weigh together. */
   readonly bytes: number | undefined
 }
 
+/**
+ * An index. One outside of this process answers in the time its options give it, or fails with `StoreUnavailable`; the
+ * one in memory answers at once.
+ */
 export interface Service {
   /** `partition`: everything but the compared text. Vectors of two partitions never meet. */
   readonly add: (partition: string, item: Item, tenant: Tenant) => Effect.Effect<void, StoreUnavailable | VectorRefused>
@@ -69,16 +78,23 @@ export interface Service {
     vector: Vector,
     options: NearestOptions
   ) => Effect.Effect<ReadonlyArray<Match>, StoreUnavailable | VectorRefused>
+  /** Does nothing where there is none. */
   readonly remove: (partition: string, id: string) => Effect.Effect<void, StoreUnavailable>
   /** All, or all of one tenant in every partition. What was there before is then found by no process any more. */
   readonly clear: (only?: { readonly tenant: Tenant }) => Effect.Effect<void, StoreUnavailable>
+  /** How much it holds, for all who share it. */
   readonly size: Effect.Effect<Size, StoreUnavailable>
   /** Whether data comes from outside of this process, so that it must be checked by a schema. */
   readonly external: boolean
 }
 
+/**
+ * The index of semantic caches: `layerMemory`, `layer` of `SqlVectorIndex`, `RedisVectorIndex` and `ChromaVectorIndex`,
+ * or all stores at once from `Stores`.
+ */
 export class VectorIndex extends Context.Service<VectorIndex, Service>()("ballast/VectorIndex") {}
 
+/** Bounds of an index in memory, integers of at least 1. */
 export interface MemoryOptions {
   /** Most items of a partition; the oldest go first. Default `10_000`. */
   readonly maxEntries?: number | undefined
@@ -88,9 +104,9 @@ export interface MemoryOptions {
    */
   readonly maxBytes?: number | undefined
   /**
-   * Partitions of more items are searched by the signs of the numbers first, and only the hundred that differ least are compared
-   * (ten for each match, if that is more). What is very near is found all the same, what is not may be missed. Default
-   * `20_000`.
+   * Partitions of more items are searched by the signs of the numbers first, and only the hundred that differ least are
+   * compared (ten for each match, if that is more). What is very near is found all the same, what is not may be missed.
+   * May be 0. Default `20_000`.
    */
   readonly exactUpTo?: number | undefined
 }
@@ -105,5 +121,6 @@ export const makeMemory = (options: MemoryOptions = {}): Effect.Effect<Service> 
   })
 }
 
+/** `makeMemory` as a layer: what it holds ends with it. Bad options throw when it is made. */
 export const layerMemory = (options?: MemoryOptions): Layer.Layer<VectorIndex> =>
   Layer.effect(VectorIndex, makeMemory(options))

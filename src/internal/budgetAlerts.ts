@@ -6,6 +6,7 @@ import * as Stream from "effect/Stream"
 import type { Quota, Service as Store } from "../QuotaStore.ts"
 import type { Counted } from "./budgetLimits.ts"
 
+/** So much of a limit is spent for the first time in its window, or a call was refused by it. */
 export interface Alert {
   /** The limit's name, and the time over which it counts. */
   readonly budget: string

@@ -25,18 +25,21 @@ export interface Remaining {
   readonly resetAfter: Duration.Duration
 }
 
+/** A charge by hand: what was paid, or came back, beside the calls that the budget saw. */
 export interface Adjustment {
-  /** USD, to whole nano-USD; negative where money came back. */
+  /** To whole nano-USD; negative where money came back. Up to 9,007,199 either way, all else throws `RangeError`. */
   readonly usd: number
   /** Why: it stays in the ledger. */
   readonly note: string
   /** Booked once under the same id. Default: a random one. */
   readonly id?: string | undefined
-  /** What was paid. Default `"manual"`. */
+  /** Who was paid. Default `"manual"`. */
   readonly provider?: string | undefined
+  /** For what. Default `"manual"`. */
   readonly model?: string | undefined
 }
 
+/** An answer that cost nothing. */
 export interface Saving {
   /** Who would have answered, and with how much. */
   readonly provider: string

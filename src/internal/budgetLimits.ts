@@ -13,8 +13,10 @@ export interface Priced {
   readonly model: string
 }
 
+/** Over which time a limit counts; `Limit.window` says what each means. */
 export type Window = calendar.Period | "run" | { readonly rolling: Duration.Input }
 
+/** Who shares a limit; `Limit.by` says what each means. */
 export type By =
   | "all"
   | "tenant"
@@ -24,18 +26,20 @@ export type By =
   | "model"
   | ((caller: Caller.Identity, call: Priced) => string | undefined)
 
+/** So much money in so much time. No two limits of a budget may have the same name over the same time. */
 export interface Limit {
-  /** Most that is spent in a window, above zero. */
+  /** Most that is spent in a window: from a billionth to 9,007,199. */
   readonly usd: number
   /**
-   * `"hour"`, `"day"`, `"week"` (from Monday) and `"month"` are those of the time zone. `{ rolling }` is any time of that
-   * length, counted in 60 parts, the oldest of them whole. `"run"` is one `Caller.run`, which is counted for a day, each call
-   * without one by itself. Default `"day"`.
+   * `"hour"`, `"day"`, `"week"` (from Monday) and `"month"` are those of the time zone. `{ rolling }` is any time of
+   * that length, from 60 milliseconds to 366 days, counted in 60 parts, the oldest of them whole. `"run"` is one
+   * `Caller.run`, which is counted for a day, each call without one by itself. Default `"day"`.
    */
   readonly window?: Window | undefined
   /**
    * Who shares the limit: all, or each tenant, user, feature, run or model on its own. Callers without the field share one.
-   * A function names those who share; `undefined` from it is not limited. Default `"run"` for the window `"run"`, else `"all"`.
+   * A function names those who share; `undefined` from it is not limited. Default `"run"` for the window `"run"`,
+   * which takes no other, else `"all"`.
    */
   readonly by?: By | undefined
   /** For errors, alerts and keys: what is counted stays under its name. Default: what `by` is. Needed where that is a function. */

@@ -5,14 +5,19 @@ import * as Effect from "effect/Effect"
 import type { Entry, NewEntry, Partition, Service } from "../CacheStore.ts"
 import type { StoreUnavailable } from "./reasons.ts"
 
+/** What a case is run with. */
 export interface Env {
+  /** Nothing is in it, and nothing else uses it. */
   readonly store: Service
   /** Lets so many milliseconds pass on the clock of the case. */
   readonly advance: (millis: number) => Effect.Effect<void>
 }
 
+/** One promise of the store. */
 export interface Case {
+  /** The promise, as a sentence. */
   readonly name: string
+  /** Dies with an `AssertionError` where the store breaks the promise, and fails where it does not answer. */
   readonly run: (env: Env) => Effect.Effect<void, StoreUnavailable>
 }
 

@@ -7,6 +7,7 @@
  */
 import { count, empty, type Window, type WindowRule } from "./circuitWindow.ts"
 
+/** `"halfOpen"`: it was open for long enough, and a few calls try. `"isolated"`: refuses all calls until it is reset. */
 export type State = "closed" | "open" | "halfOpen" | "isolated"
 
 /** What opened a circuit. */
@@ -16,22 +17,27 @@ export type Cause = "failures" | "slow" | "credential" | "quota" | "unavailable"
 export interface Rules {
   /** Failures in a row; `Infinity` where that opens nothing. */
   readonly consecutive: number
+  /** The calls that rates are taken of. */
   readonly window: WindowRule
   /** Fewest calls in the window from which a rate says something. */
   readonly minimumCalls: number
   /** Shares of the calls in the window; above 1 where that opens nothing. */
   readonly failureRate: number
+  /** The same of slow calls. */
   readonly slowRate: number
   /** How long it stays open, for the first time, the second, ...; the last one stays. */
   readonly openFor: ReadonlyArray<number>
+  /** Longest of all of these, chance and the provider's own wish included. */
   readonly maxOpenFor: number
   /** Most that chance adds to the time or takes from it, as a share. */
   readonly jitter: number
   /** So long closed, and the next opening is a first one. */
   readonly healthyAfter: number
-  /** Most calls that try at the same time, how many of them must succeed, and how long one may take until it is given up. */
+  /** Most calls that try at the same time. */
   readonly probes: number
+  /** How many of them must succeed to close it. */
   readonly successes: number
+  /** How long one of them may take until it is given up. */
   readonly probeLease: number
   /** How long the share of calls that go grows after it closed, from one in ten; 0 for all of them at once. */
   readonly ramp: number
@@ -65,7 +71,9 @@ export interface Ticket {
   readonly lease?: string | undefined
 }
 
+/** Why a call is not let go. */
 export interface Refusal {
+  /** What opened it; `undefined` where only some calls go, right after it closed. */
   readonly cause: Cause | undefined
   /** Milliseconds; `undefined` where nobody knows. */
   readonly retryAfter: number | undefined
@@ -73,6 +81,7 @@ export interface Refusal {
   readonly undecided: boolean
 }
 
+/** What became of a call. */
 export interface Outcome {
   readonly verdict: "success" | "failure" | "ignored"
   readonly slow?: boolean | undefined

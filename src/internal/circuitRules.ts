@@ -8,13 +8,16 @@ import { between, finiteMillis, integer, millis, positiveMillis } from "./option
 
 /** What trips the breaker, for how long, and what closes it again. */
 export interface RuleOptions {
-  /** So many failures in a row open the circuit; `false` for any number. Default 5. */
+  /** So many failures in a row open the circuit; with `false` no number of them does. Default 5. */
   readonly failures?: number | false | undefined
-  /** Such a share of failures in the window opens it; `false` for any share. Default 0.5. */
+  /** Such a share of failures in the window, above 0 and up to 1, opens it; with `false` none does. Default 0.5. */
   readonly failureRate?: number | false | undefined
   /** Calls that the window must hold before a share of them says anything. Default 10. */
   readonly minimumCalls?: number | undefined
-  /** What the shares are taken of: the last so long, or the last so many calls. Default 1 minute. */
+  /**
+   * What the shares are taken of: the last so long, 10 milliseconds at least, or the last so many calls, from
+   * `minimumCalls` to 10,000. Default 1 minute.
+   */
   readonly window?: Duration.Input | { readonly calls: number } | undefined
   /** Opens it for calls that take too long, failed or not. Default: no call is slow. */
   readonly slowCalls?: SlowCalls | undefined
@@ -39,12 +42,13 @@ export interface RuleOptions {
   readonly ramp?: Duration.Input | undefined
 }
 
+/** Which calls are slow: those above `latency`, `firstPart` or both, of which at least one is given. */
 export interface SlowCalls {
-  /** Share of the calls in the window that are slow. Default 0.5. */
+  /** Such a share of slow calls in the window, above 0 and up to 1, opens the circuit. Default 0.5. */
   readonly rate?: number | undefined
-  /** Longer calls are slow; at least one of the two. */
+  /** Longer calls are slow. Default: none is. */
   readonly latency?: Duration.Input | undefined
-  /** Calls whose first visible part comes later are slow. */
+  /** Calls whose first visible part comes later are slow; not for `execute`, which sees no parts. Default: none is. */
   readonly firstPart?: Duration.Input | undefined
 }
 

@@ -8,6 +8,7 @@ import { consequence, LlmError } from "../LlmError.ts"
 import type { Outcome } from "./circuit.ts"
 import type { Slowness } from "./circuitRules.ts"
 
+/** What a call says of who answered it; `"ignored"` says nothing. */
 export type Verdict = "success" | "failure" | "ignored"
 
 /** What the endpoint's circuit and the credential's are told. */

@@ -2,6 +2,7 @@
 import type { LlmError } from "../LlmError.ts"
 import type { Reason } from "./reasons.ts"
 
+/** What an error means to each policy. */
 export interface Consequence {
   /** Ask the same provider again? `lost`: at most `lostRetries` times, because the first call may be billed. */
   readonly retry: "yes" | "lost" | "no"

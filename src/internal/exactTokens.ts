@@ -9,6 +9,7 @@ interface Counting {
   readonly countTokens: (text: string, options: { readonly disallowedSpecial: Set<string> }) => number
 }
 
+/** The encodings of OpenAI's models that can be counted with. */
 export type Encoding = "o200k_base" | "o200k_harmony" | "cl100k_base" | "p50k_base" | "r50k_base"
 
 const encodings: Readonly<Record<Encoding, () => Promise<Counting>>> = {

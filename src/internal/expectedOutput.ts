@@ -5,6 +5,7 @@ import { Quantile } from "./quantile.ts"
 const unlearned = 500
 const mostKeys = 500
 
+/** How many tokens the next answer of a model will have, by feature: 500 until twenty are known. */
 export class ExpectedOutput {
   /** By feature and model. What was not used since the last generation began is forgotten with the next one. */
   private young = new Map<string, Map<string, Quantile>>()

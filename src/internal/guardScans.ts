@@ -13,6 +13,7 @@ import { RecentTexts } from "./recentTexts.ts"
 import { slice, viewsOf } from "./textViews.ts"
 import { block, flag, pass } from "./verdicts.ts"
 
+/** What `sensitive` can look for; `docs/guardrails.md` says what each of them finds. */
 export type SensitiveKind = keyof typeof detectors
 
 export interface Sensitive extends Common {

@@ -7,10 +7,13 @@ import { between, integer, positiveMillis } from "./options.ts"
 /** What is counted: calls, or tokens of the input, of the output, or of both. */
 export type Count = "requests" | "tokens" | "inputTokens" | "outputTokens"
 
+/** So many in so much time. */
 export interface Limit {
+  /** What is counted. */
   readonly count: Count
   /** Most of them, an integer of at least 1. */
   readonly limit: number
+  /** In which time: from a millisecond to 365 days. */
   readonly per: Duration.Input
   /** What may go at once, as the time in which it comes back. Default: all of `per`, at least one. Not with `"rolling"`. */
   readonly burst?: Duration.Input | undefined
@@ -22,16 +25,26 @@ export interface Limit {
   readonly algorithm?: Algorithm | undefined
 }
 
+/** How a limit comes back; `Limit.algorithm` says what each admits. */
 export type Algorithm = "bucket" | "rolling"
 
+/** Limits of attempts, all of which hold. Each is an integer of at least 1, and there is none by default. */
 export interface Limits {
+  /** Attempts in a minute. */
   readonly requestsPerMinute?: number | undefined
+  /** Attempts in a day: any 24 hours, not one of the calendar. */
   readonly requestsPerDay?: number | undefined
+  /** Tokens of input and output in a minute. */
   readonly tokensPerMinute?: number | undefined
+  /** Tokens of input and output in a day. */
   readonly tokensPerDay?: number | undefined
+  /** Tokens of input in a minute. */
   readonly inputTokensPerMinute?: number | undefined
+  /** Tokens of input in a day. */
   readonly inputTokensPerDay?: number | undefined
+  /** Tokens of output, reasoning included, in a minute. */
   readonly outputTokensPerMinute?: number | undefined
+  /** Tokens of output, reasoning included, in a day. */
   readonly outputTokensPerDay?: number | undefined
   /** Calls that run at the same time. */
   readonly concurrency?: number | undefined

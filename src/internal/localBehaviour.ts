@@ -118,8 +118,11 @@ const finite = (field: string, input: Duration.Input): number => {
 
 /** What a provider says of one of its limits. */
 export interface RateLimit {
+  /** Most in its period. */
   readonly limit: number
+  /** What is left of it now. */
   readonly remaining: number
+  /** How long until it is whole again; must be finite. */
   readonly reset: Duration.Input
 }
 
@@ -139,8 +142,11 @@ export const withRateLimits: {
   }, self)
 )
 
+/** What it says of its limits; one that is left out has no headers. */
 export interface RateLimits {
+  /** Of requests. Default: not told. */
   readonly requests?: RateLimit | undefined
+  /** Of tokens. Default: not told. */
   readonly tokens?: RateLimit | undefined
 }
 

@@ -11,8 +11,10 @@ import { type Behaviour, normal } from "./localBehaviour.ts"
 import { event } from "./localChat.ts"
 import { errorBody, type Incoming, json, maxBodyBytes, type Reply, reply } from "./localRoutes.ts"
 
+/** A request that came whole, as far as it may be shown. */
 export interface RecordedRequest {
   readonly method: string
+  /** Without its query. */
   readonly path: string
   /** By lower-case name; what identifies the caller is `"[redacted]"`. */
   readonly headers: Readonly<Record<string, string>>

@@ -5,13 +5,15 @@ import * as prices from "./prices.ts"
 
 /** USD per million tokens. A price of 0 is a price. */
 export interface TablePrice extends prices.Rates {
+  /** Of tokens that were in no cache. */
   readonly input: number
+  /** Of all that the model writes. */
   readonly output: number
-  /** Default: as `input`. */
+  /** Of tokens read from the provider's cache. Default: as `input`. */
   readonly cacheRead?: number | undefined
-  /** Default: as `input`. */
+  /** Of tokens written into it. Default: as `input`. */
   readonly cacheWrite?: number | undefined
-  /** Default: as `output`. */
+  /** Of what it thinks before it answers. Default: as `output`. */
   readonly reasoning?: number | undefined
   /** Prices of the whole call when its input is long; what a tier leaves out costs as its own `input` or `output`. */
   readonly tiers?: ReadonlyArray<prices.Tier> | undefined

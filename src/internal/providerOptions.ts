@@ -8,17 +8,21 @@ import type { LlmError } from "../LlmError.ts"
 import * as http from "./http.ts"
 import { integer, positiveMillis } from "./options.ts"
 
+/** What every provider over HTTP is told. */
 export interface ProviderOptions {
+  /** By the name that the provider has for it. Must not be empty. */
   readonly model: string
   /** An effect is run for each call, so that keys can rotate. */
   readonly apiKey: Redacted.Redacted | Effect.Effect<Redacted.Redacted, LlmError>
   /** Names the key in circuits. Default: a digest of the key, `"rotating"` where the key is an effect. */
   readonly credentialId?: string | undefined
+  /** Where its API is, without query, fragment and credentials. */
   readonly baseUrl?: string | undefined
   /** Allows plain HTTP to other hosts than this one. Default `false`. */
   readonly allowInsecure?: boolean | undefined
+  /** What the provider is called. Must not be empty. */
   readonly name?: string | undefined
-  /** The longest wait for a whole answer, or for the next part of a stream: a backstop. Default `"10 minutes"`. */
+  /** The longest wait for a whole answer or the next part of a stream: a backstop, finite. Default `"10 minutes"`. */
   readonly requestTimeout?: Duration.Input | undefined
   /** The longest answer accepted, in bytes. Default 8 MiB. */
   readonly maxAnswerBytes?: number | undefined

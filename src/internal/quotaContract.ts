@@ -5,16 +5,21 @@ import * as Effect from "effect/Effect"
 import type { Denied, Entry, Granted, Quota, Service, State } from "../QuotaStore.ts"
 import type { StoreUnavailable } from "./reasons.ts"
 
+/** What a case is run with. */
 export interface Env {
+  /** Nothing is in it, and nothing else uses it. */
   readonly store: Service
   /** Lets so many milliseconds pass on the store's clock, and its renewals run. */
   readonly advance: (millis: number) => Effect.Effect<void>
 }
 
+/** One promise of the store. */
 export interface Case {
+  /** The promise, as a sentence. */
   readonly name: string
   /** Whether the store renews the leases it gives, or lets them expire as those of a process that died. */
   readonly renews: boolean
+  /** Dies with an `AssertionError` where the store breaks the promise, and fails where it does not answer. */
   readonly run: (env: Env) => Effect.Effect<void, StoreUnavailable>
 }
 

@@ -6,14 +6,19 @@ import * as Result from "effect/Result"
 import type { Item, Match, NearestOptions, Service, Tenant, Vector, VectorRefused } from "../VectorIndex.ts"
 import type { StoreUnavailable } from "./reasons.ts"
 
+/** What a case is run with. */
 export interface Env {
+  /** Nothing is in it, and nothing else uses it. */
   readonly index: Service
   /** Lets so many milliseconds pass on the clock of the case. */
   readonly advance: (millis: number) => Effect.Effect<void>
 }
 
+/** One promise of the index. */
 export interface Case {
+  /** The promise, as a sentence. */
   readonly name: string
+  /** Dies with an `AssertionError` where the index breaks the promise, and fails where it does not answer. */
   readonly run: (env: Env) => Effect.Effect<void, Failure>
 }
 

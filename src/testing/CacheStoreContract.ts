@@ -8,4 +8,5 @@ import { values } from "../internal/cacheContractValues.ts"
 
 export type { Case, Env }
 
+/** All of them. */
 export const cases: ReadonlyArray<Case> = [...entries, ...partitions, ...values]

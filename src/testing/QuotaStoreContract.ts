@@ -12,4 +12,5 @@ export type { Case, Env }
 /** For stores that do not count money. */
 export const casesWithoutLedger: ReadonlyArray<Case> = [...limits, ...leases]
 
+/** All of them: for stores that count money too. */
 export const cases: ReadonlyArray<Case> = [...casesWithoutLedger, ...ledger]

@@ -34,6 +34,7 @@ export interface Script {
   readonly end: "finished" | { readonly after: Duration.Duration; readonly failure: LlmError | Reason }
 }
 
+/** A call as it was recorded. */
 export interface Call {
   readonly method: "generate" | "stream"
   readonly request: LlmRequest
@@ -43,21 +44,30 @@ export interface Call {
   outcome: "running" | "success" | "failure" | "interrupted"
 }
 
+/** Who the provider says it is, and what it does. */
 export interface Options {
+  /** Default `"test"`. */
   readonly provider?: string | undefined
+  /** Default `"test-model"`. */
   readonly model?: string | undefined
+  /** Circuits, limits and caches know it by this. Default: made of provider and model. */
   readonly endpoint?: string | undefined
+  /** Default `"test-key"`. */
   readonly credential?: string | undefined
-  /** Default: every call answers `"ok"`. */
+  /** One per call, the last one stays. Default: every call answers `"ok"`. */
   readonly steps?: ReadonlyArray<Step> | undefined
 }
 
+/** The provider and its record. */
 export interface Service extends LlmProvider.Service {
+  /** In the order in which they were made; grows while the test runs. */
   readonly calls: ReadonlyArray<Call>
 }
 
+/** The record of the provider that a program is tested with; `layer` makes both. */
 export class TestProvider extends Context.Service<TestProvider, Service>()("ballast/testing/TestProvider") {}
 
+/** A provider on its own. Times pass by the clock of whoever calls it. */
 export const make = (options: Options = {}): Service => {
   const { credential = "test-key", model = "test-model", provider = "test" } = options
   const { endpoint = `test|${provider}|${model}`, steps = ["ok"] } = options

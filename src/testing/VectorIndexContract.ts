@@ -7,4 +7,5 @@ import { items } from "../internal/vectorContractItems.ts"
 
 export type { Case, Env }
 
+/** All of them. */
 export const cases: ReadonlyArray<Case> = [...searching, ...items]
