@@ -71,6 +71,14 @@ describe("TestProvider", () => {
     })
   )
 
+  it.effect("says how long to wait, where the reason of a failure does", () =>
+    Effect.gen(function* () {
+      const retryAfter = Duration.seconds(7)
+      const provider = TestProvider.make({ steps: [new AiError.RateLimitError({ retryAfter })] })
+      assert.deepStrictEqual((yield* Effect.flip(provider.generate(request))).retryAfter, retryAfter)
+    })
+  )
+
   it.effect("records that a call was interrupted", () =>
     Effect.gen(function* () {
       const { calls } = yield* TestProvider.TestProvider

@@ -180,8 +180,11 @@ const usage = (tokens: number): Usage => ({
   outputTokens: { total: tokens, text: tokens }
 })
 
-const failureOf = (failure: LlmError | Reason, identity: { readonly provider: string; readonly model: string }) =>
-  failure instanceof LlmError ? failure : new LlmError({ ...identity, reason: failure, phase: "sent" })
+const failureOf = (failure: LlmError | Reason, identity: { readonly provider: string; readonly model: string }) => {
+  if (failure instanceof LlmError) return failure
+  const retryAfter = "retryAfter" in failure ? failure.retryAfter : undefined
+  return new LlmError({ ...identity, reason: failure, retryAfter, phase: "sent" })
+}
 
 const parts = (
   script: Script,
