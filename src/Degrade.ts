@@ -22,6 +22,7 @@ import { LlmResponse, toStreamParts } from "./LlmResponse.ts"
 /** A text, or parts such as those of an earlier response; their finish part is replaced. */
 export type StaticAnswer = string | ReadonlyArray<Response.PartEncoded>
 
+/** What answers in place of a model. */
 export interface Options {
   /**
    * What is answered when a call fails, or a function that decides, by an effect where it has to look something up; where
@@ -39,8 +40,8 @@ type Decide = (
 ) => StaticAnswer | undefined | Effect.Effect<StaticAnswer | undefined>
 
 /**
- * Answers a failed call without a model, as `ballast/static` with zero usage and `{ ballast: { rung: "static" } }` on the
- * finish part. A stream is answered only before its first visible part.
+ * Answers a failed call without a model, as `ballast/static` with zero usage and `rung: "static"` in `metadata.ballast`
+ * of the finish part. A stream is answered only before its first visible part.
  */
 export const make = (options: Options = {}): ((inner: LlmProvider.Service) => LlmProvider.Service) => {
   const answer = staticAnswer(options.static, positiveMillis("Degrade.make: grace", options.grace ?? defaultGrace))
@@ -97,7 +98,7 @@ const finish: Response.FinishPartEncoded = {
   type: "finish",
   reason: "stop",
   usage: { inputTokens: { total: 0 }, outputTokens: { total: 0 } },
-  metadata: { ballast: { rung: "static" } }
+  metadata: { ballast: { provider: "ballast", model: "static", rung: "static" } }
 }
 
 /** An apology decoded as JSON would turn an outage into an `InvalidOutputError`. */
@@ -123,6 +124,7 @@ export interface Rung<Name extends string, A, E, R> {
 export interface Otherwise<Name extends string, A> {
   readonly _tag: "Otherwise"
   readonly name: Name
+  /** Makes it, of why the rungs above did not answer. What it throws is a defect. */
   readonly answer: (failures: ReadonlyArray<Failure<string, unknown>>) => A
 }
 
@@ -161,6 +163,7 @@ type AnyOtherwise = Otherwise<string, unknown>
 /** Rungs from the best to the cheapest; `otherwise` can only be the last one. */
 export type Rungs = readonly [AnyRung, ...Array<AnyRung>] | readonly [AnyRung, ...Array<AnyRung>, AnyOtherwise]
 
+/** How long a ladder may take. Times are above zero; `ladder` throws `RangeError` for others. */
 export interface LadderOptions {
   /** How long the whole ladder may take; shortens the `Deadline`. Default: what the deadline allows. */
   readonly within?: Duration.Input | undefined

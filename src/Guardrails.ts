@@ -17,10 +17,12 @@ import { GuardedStream } from "./internal/guardStream.ts"
 import { textsOf } from "./internal/guardTexts.ts"
 import { InputRejected, type LlmError, refuse } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
-import type { LlmRequest } from "./LlmRequest.ts"
+import * as LlmRequest from "./LlmRequest.ts"
+import { LlmResponse } from "./LlmResponse.ts"
 
 export type { Event }
 
+/** Which guards look at requests, in this order. */
 export interface InputOptions {
   /** Default: `Guard.maxLength()` and `Guard.promptInjection()`. */
   readonly guards?: ReadonlyArray<Guard.Guard> | undefined
@@ -28,6 +30,7 @@ export interface InputOptions {
   readonly onEvent?: OnEvent | undefined
 }
 
+/** Which guards look at answers, in this order. */
 export interface OutputOptions {
   /** Default: `Guard.sensitive()`. */
   readonly guards?: ReadonlyArray<Guard.Guard> | undefined
@@ -45,7 +48,7 @@ export const makeInput = (options: InputOptions = {}): ((inner: LlmProvider.Serv
   }
   const watcher = new Watcher("input", options.onEvent)
   return (inner) => {
-    const checked = (request: LlmRequest, fiber: Fiber.Fiber<unknown, unknown>) =>
+    const checked = (request: LlmRequest.LlmRequest, fiber: Fiber.Fiber<unknown, unknown>) =>
       admitted({ guards, watcher, inner, fiber }, { request, texts: textsOf(request) }, 0)
     return {
       ...inner,
@@ -63,7 +66,7 @@ interface Admitting {
 }
 
 /** The request as the guards from one on leave it. */
-const admitted = (call: Admitting, input: Guard.Input, at: number): Effect.Effect<LlmRequest, LlmError> => {
+const admitted = (call: Admitting, input: Guard.Input, at: number): Effect.Effect<LlmRequest.LlmRequest, LlmError> => {
   const { fiber, guards, inner, watcher } = call
   const guard = guards[at]
   if (guard === undefined) return Exit.succeed(input.request)
@@ -133,6 +136,21 @@ const checkNames = (owner: string, guards: ReadonlyArray<Guard.Guard>): void => 
   const names = guards.map(({ name }) => name)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
   if (twice !== undefined) throw new RangeError(`${owner}: guards must have different names, got ${twice} twice`)
+}
+
+/** Whether the guards let a request pass that nobody is asked: for documents, before they are kept or stand in a prompt. */
+export const allows = (options: InputOptions = {}): ((input: LlmRequest.Input) => Effect.Effect<boolean>) => {
+  const guarded = makeInput(options)(nobody)
+  return (input) => Effect.isSuccess(Effect.flatMap(LlmRequest.make(input), guarded.generate))
+}
+
+const nobody: LlmProvider.Service = {
+  provider: "ballast",
+  model: "nobody",
+  endpoint: "ballast:nobody",
+  credential: "",
+  generate: () => Effect.succeed(new LlmResponse({ provider: "ballast", model: "nobody", parts: [] })),
+  stream: () => Stream.empty
 }
 
 /** `makeInput` over a layer. */

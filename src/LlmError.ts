@@ -2,11 +2,13 @@
  * The one error of a model call. Its `reason` says what happened: a provider's reason is one of `effect/ai`'s
  * `AiErrorReason`, Ballast's own stand beside them. Recover with `Effect.catchReason("LlmError", "BudgetExceeded", ...)`.
  */
+import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AiError from "effect/ai/AiError"
 import { bare } from "./internal/bare.ts"
+import { type Problem, problemOf } from "./internal/problems.ts"
 import { Receipt } from "./internal/receipts.ts"
 import { type Consequence, consequence, table } from "./internal/consequences.ts"
 import {
@@ -36,6 +38,7 @@ export {
   InputRejected,
   ModelUnavailable,
   OutputRejected,
+  type Problem,
   RateLimitExceeded,
   Reason,
   StoreUnavailable,
@@ -52,6 +55,7 @@ export const Phase = Schema.Literals(["refused", "connecting", "sent", "answered
 
 export type Phase = typeof Phase.Type
 
+/** Why a call failed: who it was made to, for which reason, and how far it came. */
 export class LlmError extends Schema.TaggedError<LlmError>()("LlmError", {
   provider: Schema.String,
   model: Schema.String,
@@ -69,6 +73,7 @@ export class LlmError extends Schema.TaggedError<LlmError>()("LlmError", {
   }
 }
 
+/** Also for one that `refuse` made, or that came out of JSON by its codec. */
 export const isLlmError = (u: unknown): u is LlmError => u instanceof LlmError
 
 /**
@@ -164,3 +169,15 @@ const fromMetadata = (reason: AiError.AiErrorReason): Option.Option<LlmError> =>
   "metadata" in reason && Predicate.isObject(reason.metadata)
     ? decodeCarried(reason.metadata["ballast"])
     : Option.none()
+
+/**
+ * What an HTTP server answers with, for an `LlmError` and for an `AiError` that carries one: 422 for what guards or the
+ * model refuse and for what is too long, 429 for budgets and limits of ours, which come back with time, 504 for what
+ * took too long. All else, whatever it is, is a 503 that tells nothing.
+ */
+export const toProblem = (error: unknown): Problem => {
+  const known = AiError.isAiError(error) ? fromAiError(error) : error
+  if (!isLlmError(known)) return problemOf(undefined)
+  const wait = known.retryAfter && { retryAfter: Math.ceil(Duration.toSeconds(known.retryAfter)) }
+  return { ...problemOf(known.reason), ...wait }
+}

@@ -1,8 +1,8 @@
 /**
  * The whole stack from one record of slots. The order of the policies is here and nowhere else; `docs/order.md` says why.
  *
- * A slot that is not named is not used, but for `timeouts`, which is always there, and `fallback`, which the list of
- * providers stands for. Two of these layers in one program provide the same service: give them to different parts of it.
+ * A slot that is not named is not used, but for `timeouts`, `telemetry` and `fallback` (by the list of providers). Two of
+ * these layers in one program provide the same service: give them to different parts of it.
  */
 import * as Arr from "effect/Array"
 import type * as Config from "effect/Config"
@@ -25,6 +25,8 @@ import { config, configError, type Configurable } from "./internal/configurable.
 import { CacheKeeper } from "./internal/cacheKeeper.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import * as resilientEmbeddings from "./internal/resilientEmbeddings.ts"
+import type { Exact } from "./internal/exact.ts"
+import * as circuitsOf from "./internal/stackCircuits.ts"
 import * as LlmProvider from "./LlmProvider.ts"
 import type { Pricing } from "./Pricing.ts"
 import type { QuotaStore } from "./QuotaStore.ts"
@@ -35,6 +37,7 @@ import * as Telemetry from "./Telemetry.ts"
 import * as Timeouts from "./Timeouts.ts"
 import type { VectorIndex } from "./VectorIndex.ts"
 
+/** The policies, each by its options. A slot is used when it is there, also as `{}`. */
 export interface Slots {
   /** How long a call, an attempt, the first part and a pause may take. Always there, with the defaults of `Timeouts`. */
   readonly timeouts?: Timeouts.Options | undefined
@@ -66,21 +69,20 @@ export interface Slots {
   readonly gates?: ReadonlyArray<Gate.Gate> | undefined
 }
 
+/** As `Retry.Options`, with a bound of its own where another provider follows. */
 export interface RetryOptions extends Retry.Options {
-  /** Most retries at a provider that another one follows, instead of `times`. Default 1. */
+  /** Most retries at a provider that another one follows, instead of `times`; may be 0. Default 1. */
   readonly timesBeforeFallback?: number | undefined
 }
 
 /** A layer that provides an `LlmProvider`, with whatever errors and needs. */
 export type Provider = Layer.Layer<LlmProvider.LlmProvider, unknown, unknown>
 
+/** The providers, and the policies around them. */
 export interface Options extends Slots {
   /** Asked in this order. */
   readonly providers: readonly [Provider, ...ReadonlyArray<Provider>]
 }
-
-/** Refuses fields that are not slots: a misspelled one must not be ignored. */
-type Exact<O, Shape> = { readonly [K in Exclude<keyof O, keyof Shape>]: never }
 
 /** What a slot in use provides beside the provider, and what it needs. */
 interface Provided {
@@ -119,12 +121,9 @@ export const order = [
   "timeouts"
 ] as const
 
-/**
- * The providers of the layers as one, behind the policies of the slots; slots with a service of their own provide it, too.
- * Options that can never work throw `RangeError`.
- */
+/** The providers as one, behind the slots, whose services come with it. Bad options throw `RangeError`. */
 export const layer = <const O extends Options>(
-  options: O & Exact<O, Options>
+  options: O & Exact<O, Options, keyof Slots>
 ): Layer.Layer<LlmProvider.LlmProvider | Provided[Used<O>], ErrorOf<O>, ServicesOf<O> | Required[Used<O>]> =>
   Layer.effectContext(stack(options.providers, options)) as Layer.Layer<
     LlmProvider.LlmProvider | Provided[Used<O>],
@@ -132,14 +131,13 @@ export const layer = <const O extends Options>(
     ServicesOf<O> | Required[Used<O>]
   > // a list of layers fails and needs what any of them does, and the slots in use provide their services
 
+type ConfigurableOptions = Pick<Options, "providers"> & {
+  readonly [K in keyof Slots]?: Configurable<NonNullable<Slots[K]>> | undefined
+}
+
 /** The same record, where any part of a slot may be a `Config`; the providers stay layers. */
-export const layerConfig = <
-  const O extends { readonly [K in keyof Slots]?: Configurable<NonNullable<Slots[K]>> | undefined } & Pick<
-    Options,
-    "providers"
-  >
->(
-  options: O & Exact<O, Options>
+export const layerConfig = <const O extends ConfigurableOptions>(
+  options: O & Exact<O, ConfigurableOptions, keyof Slots>
 ): Layer.Layer<
   LlmProvider.LlmProvider | Provided[Used<O>],
   ErrorOf<O> | Config.ConfigError,
@@ -164,6 +162,7 @@ const stack = (providers: Options["providers"], slots: Slots) => {
   const gating = gatesOf(slots)
   return Effect.gen(function* () {
     const services = yield* Effect.forEach(providers, LlmProvider.build)
+    if (slots.circuitBreaker !== undefined) yield* circuitsOf.show("answers", services)
     const { gates, provided: ofGates } = yield* gating
     let provided = ofGates
     const budget = Option.getOrUndefined(Context.getOption(provided, Budget.Budget))
@@ -187,32 +186,26 @@ const gatesOf = (slots: GateSlots) => {
   return Effect.gen(function* () {
     const gates = [...(slots.gates ?? [])]
     let provided: Context.Context<never> = Context.empty()
-    if (breaking !== undefined) {
-      const breaker = yield* breaking
-      gates.push(breaker.gate)
-      provided = Context.add(provided, CircuitBreaker.CircuitBreaker, breaker)
+    const use = <I, S extends { readonly gate: Gate.Gate }>(key: Context.Key<I, S>, service: S) => {
+      gates.push(service.gate)
+      provided = Context.add(provided, key, service)
     }
-    if (budgeting !== undefined) {
-      const budget = yield* budgeting
-      gates.push(budget.gate)
-      provided = Context.add(provided, Budget.Budget, budget)
-    }
-    if (limiting !== undefined) {
-      const limiter = yield* limiting
-      gates.push(limiter.gate)
-      provided = Context.add(provided, RateLimiter.RateLimiter, limiter)
-    }
+    if (breaking !== undefined) use(CircuitBreaker.CircuitBreaker, yield* breaking)
+    if (budgeting !== undefined) use(Budget.Budget, yield* budgeting)
+    if (limiting !== undefined) use(RateLimiter.RateLimiter, yield* limiting)
     return { gates, provided }
   })
 }
 
+/** Whose vectors, and the policies around the model that makes them. */
 export interface EmbeddingsOptions extends GateSlots, Pick<Slots, "timeouts" | "retry"> {
   /** A layer that provides an `EmbeddingModel`, `OpenAi.embeddings` for one. */
   readonly model: Layer.Layer<EmbeddingModel.EmbeddingModel, unknown, unknown>
-  /** Whose model it is, and what it is called: it is priced and limited by these. */
+  /** Whose model it is: priced, limited and told of by this and its name. */
   readonly provider: string
+  /** What the model is called. */
   readonly name: string
-  /** Vectors by text, kept apart by tenant for a day unless it is told otherwise. */
+  /** Vectors by text: for a day unless `timeToLive` says so, by tenant unless `"shared"`. Default: none is kept. */
   readonly cache?:
     | (Pick<Cache.Options, "timeToLive"> & { readonly isolation?: "tenant" | "shared" | undefined })
     | undefined
@@ -220,21 +213,19 @@ export interface EmbeddingsOptions extends GateSlots, Pick<Slots, "timeouts" | "
 
 /**
  * An `EmbeddingModel` with the policies of the slots, each batch of texts a call. There is no fallback: vectors of two models
- * have nothing to do with each other. Budgets of one name on one store count together, so that the same `budget` here and in
- * `layer` is one budget. Failures are `AiError`s, as ever; `LlmError.fromAiError` gives back ours.
+ * have nothing to do with each other. The same `budget` here and in `layer` is one, on the same store. Failures are
+ * `AiError`s; `LlmError.fromAiError` gives back ours. Bad options throw `RangeError`.
  */
 export const embeddings = <const O extends EmbeddingsOptions>(
-  options: O & Exact<O, EmbeddingsOptions>
-): Layer.Layer<
-  EmbeddingModel.EmbeddingModel,
-  Layer.Error<O["model"]>,
-  Layer.Services<O["model"]> | Required[Used<O>]
-> => {
+  options: O & Exact<O, EmbeddingsOptions, keyof GateSlots | "timeouts" | "retry" | "cache">
+): EmbeddingsLayer<O> => {
   const { cache, model, name, provider, ...slots } = options as EmbeddingsOptions // what O extends
   const wrap = make({ ...slots, telemetry: false }, 1)
   const gating = gatesOf(slots)
   const timeToLive = finiteMillis("Resilient.embeddings: cache.timeToLive", cache?.timeToLive ?? "1 day")
+  const endpoint = resilientEmbeddings.endpointOf({ provider, model: name })
   const built = Effect.gen(function* () {
+    if (slots.circuitBreaker !== undefined) yield* circuitsOf.show("embeddings", [{ provider, model: name, endpoint }])
     const inner = Context.get(yield* Layer.build(model), EmbeddingModel.EmbeddingModel)
     const { gates } = yield* gating
     const keeper =
@@ -242,21 +233,26 @@ export const embeddings = <const O extends EmbeddingsOptions>(
     const kept = keeper && { keeper, timeToLive, isShared: cache.isolation === "shared" }
     return yield* resilientEmbeddings.make(inner, { provider, model: name }, (one) => wrap([one], gates), kept)
   })
-  return Layer.effect(EmbeddingModel.EmbeddingModel, built) as Layer.Layer<
-    EmbeddingModel.EmbeddingModel,
-    Layer.Error<O["model"]>,
-    Layer.Services<O["model"]> | Required[Used<O>]
-  > // as in `layer`
+  return Layer.effect(EmbeddingModel.EmbeddingModel, built) as EmbeddingsLayer<O> // as in `layer`
 }
+
+type EmbeddingsLayer<O extends EmbeddingsOptions> = Layer.Layer<
+  EmbeddingModel.EmbeddingModel,
+  Layer.Error<O["model"]>,
+  Layer.Services<O["model"]> | Required[Used<O>]
+>
+
+/** The circuit of one provider's endpoint, as it is now. */
+export type Circuit = circuitsOf.Circuit
+
+/** How the circuits of all providers are, whose stacks and embeddings stand on the store of the context. */
+export const circuits: Effect.Effect<ReadonlyArray<Circuit>, never, CircuitBreakerStore> = circuitsOf.all
 
 type Name = (typeof order)[number]
 type Caches = { readonly [K in "cache" | "semanticCache"]?: Wrap | undefined }
 type Wrap = (inner: LlmProvider.Service) => LlmProvider.Service
 
-/**
- * The stack over services instead of layers, in the order above or, to try it out, in another one. Slots with a service of
- * their own come as gates here.
- */
+/** The stack over services, in the order above or, to try it out, another. It is given what the slots' services made. */
 export const make = (slots: Slots, providers: number, names: ReadonlyArray<Name> = order) => {
   const { hedge, retry, timeouts } = slots
   if (hedge !== undefined && providers < 2) {

@@ -32,6 +32,7 @@ import * as LlmProvider from "./LlmProvider.ts"
 import type { LlmRequest } from "./LlmRequest.ts"
 import { VectorIndex } from "./VectorIndex.ts"
 
+/** What counts as the same meaning, for whom answers are kept, and for how long. */
 export interface Options {
   /** Least cosine similarity of the embeddings, from 0 to 1; not a distance. Default 0.95. */
   readonly threshold?: number | undefined
@@ -42,8 +43,9 @@ export interface Options {
   /** Which requests are compared at all. Default: all that can be. */
   readonly when?: ((request: LlmRequest) => boolean) | undefined
   /**
-   * The part of the last message that is compared, word for word as it stands there; the rest of it must be equal. Where
-   * documents stand beside a question, they would outweigh it. Default: all of the message.
+   * The part of the last message that is compared, word for word as it stands there; the rest of it must be equal.
+   * Documents that stand beside a question would outweigh it. Default: all of the message but what
+   * `LlmRequest.document` made.
    */
   readonly embed?: ((request: LlmRequest) => string | undefined) | undefined
   /** Longer texts are not compared, in characters. Default 2,000. */
@@ -60,30 +62,46 @@ export interface Options {
   readonly keySecret?: Redacted.Redacted | undefined
 }
 
+/** What the cache did since it was made, in this process. */
 export interface Stats {
+  /** Calls with a text of the same meaning; in `"shadow"` mode those that were made all the same. */
   readonly hits: number
+  /** Calls without one. */
   readonly misses: number
   /** Near enough, but of other facts. */
   readonly gated: number
+  /** Calls that cannot be compared, that `when` leaves out, or within `Cache.bypass` and `Cache.refresh`. */
   readonly bypassed: number
-  /** Texts that could not be embedded. */
+  /** Texts that could not be embedded, and vectors that the index refused. */
   readonly errors: number
+  /** Answers that were given to the stores to keep. */
   readonly stored: number
-  /** Hits that were compared with a new answer, and how many of them said something else. */
+  /** Hits that were compared with a new answer. */
   readonly sampled: number
+  /** Of these, those where the new answer said something else. */
   readonly falseHits: number
 }
 
+/**
+ * A running semantic cache. A call waits `embedTimeout` at most for its embedding, and a second at most for each
+ * question to a store, before it is made and behind it; `clear` waits as long as the stores let it, and fails with
+ * `StoreUnavailable`.
+ */
 export interface Service {
   /** The provider behind the cache. */
   readonly wrap: (inner: LlmProvider.Service) => LlmProvider.Service
   /** Forgets answers and vectors of a tenant (`undefined`: of callers without one), or all. */
   readonly clear: (only?: { readonly tenant: string | undefined }) => Effect.Effect<void, StoreUnavailable>
+  /** Counts of this process. */
   readonly stats: Effect.Effect<Stats>
   /** What is told of each answer that cost nothing. For those who count savings; set once. */
   readonly onSaved: (told: (saved: Saved, caller: Caller.Identity) => void) => void
 }
 
+/**
+ * The semantic cache of the program, to clear it and to look at its counts. `layer`, `withSemanticCache` and
+ * `Resilient.layer` provide it.
+ */
 export class SemanticCache extends Context.Service<SemanticCache, Service>()("ballast/SemanticCache") {}
 
 type Needs = CacheStore.CacheStore | VectorIndex | EmbeddingModel.EmbeddingModel

@@ -2,7 +2,10 @@
 import { randomUUID } from "node:crypto"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
+import { connect } from "node:net"
+import { join } from "node:path"
 import process from "node:process"
+import { DatabaseSync } from "node:sqlite"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import * as LocalLlm from "effect-ballast/LocalLlm"
@@ -75,15 +78,42 @@ describe("the end of the document Q&A service", { timeout: 60_000 }, () => {
       yield* Effect.repeat(Effect.delay(asked, "10 millis"), { until: (asked) => asked })
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
       yield* Effect.yieldNow
-      const late = yield* send(`${url}/live`)
-      assert.strictEqual(late.status, 503)
-      assert.strictEqual(late.headers.get("content-type"), "application/problem+json")
-      assert.strictEqual(late.headers.get("connection"), "close")
-      assert.strictEqual(late.headers.get("retry-after"), "5")
+      yield* Effect.repeat(Effect.delay(raw(url, { path: "/live" }), "10 millis"), {
+        until: ({ status }) => status === 0
+      })
       const answer = yield* Fiber.join(stream)
       assert.strictEqual(eventsOf(answer.text).at(-1)?.event, "end")
       yield* Fiber.join(closing)
       assert.strictEqual((yield* raw(url, { path: "/live" })).status, 0)
+    })
+  )
+
+  it.live("comes when its time is over, whoever is still there, and ends what the model is asked", () =>
+    Effect.gen(function* () {
+      const llm = yield* localLlm()
+      yield* llm.script(LocalLlm.normal, LocalLlm.hang)
+      const scope = yield* Scope.make()
+      const patient = { DRAIN: "300 millis", BODY_WITHIN: "10 minutes", ANSWER_WITHIN: "10 minutes" }
+      const url = yield* Scope.provide(serve({ ...environmentOf(llm), ...patient }), scope)
+      const post = { method: "POST", path: "/qa/invoke", headers: { "content-type": "application/json" } }
+      const slow = yield* Effect.forkChild(raw(url, { ...post, pieces: ['{"input"'], ends: false }))
+      const silent = connect(Number(new URL(url).port), "127.0.0.1", () => silent.write("GET /live HTTP/1.1\r\nhost:"))
+      const gone = yield* Effect.forkChild(
+        Effect.promise(() => once(silent, "close")),
+        { startImmediately: true }
+      )
+      silent.on("error", () => undefined)
+      const waiting = yield* Effect.forkChild(raw(url, { ...post, pieces: ['{"input": "Who?"}'] }))
+      const chats = Effect.map(llm.requests, (all) => all.filter(({ path }) => path.endsWith("/chat/completions")))
+      yield* Effect.repeat(Effect.delay(chats, "10 millis"), { until: ({ length }) => length > 0 })
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(
+        [(yield* Fiber.join(slow)).status, (yield* Fiber.join(waiting)).status].map((status) => status === 200),
+        [false, false]
+      )
+      yield* Fiber.join(gone)
+      const isClosed = Effect.map(chats, (all) => all.length === 1 && all[0]?.closed === true)
+      yield* Effect.repeat(Effect.delay(isClosed, "10 millis"), { until: (closed) => closed })
     })
   )
 
@@ -101,7 +131,8 @@ describe("the end of the document Q&A service", { timeout: 60_000 }, () => {
   it.live("by kill -9 loses no document and no money, and leaves no half of a document", () =>
     Effect.gen(function* () {
       const llm = yield* localLlm()
-      const environment = { ...environmentOf(llm), DATA_DIR: yield* folder(), DOCUMENTS_DIR: yield* folder() }
+      const DATA_DIR = yield* folder()
+      const environment = { ...environmentOf(llm), DATA_DIR, DOCUMENTS_DIR: yield* folder() }
       const first = yield* child(environment)
       const before = yield* clientOf(first.url)
       const textOf = (i: number) =>
@@ -110,13 +141,13 @@ describe("the end of the document Q&A service", { timeout: 60_000 }, () => {
         )
       const acknowledged: Array<string> = []
       const upload = (i: number) =>
-        before.documents.upload({ query: { name: `ship-${i}.md` }, payload: bytes(textOf(i)) }).pipe(
+        before.upload({ query: { name: `ship-${i}.md` }, payload: bytes(textOf(i)) }).pipe(
           Effect.tap(({ id }) => Effect.sync(() => acknowledged.push(id))),
           Effect.ignore
         )
       let paid = 0
       const ask = (i: number) =>
-        before.qa.invoke({ payload: { input: `What does ship ${i} have?` } }).pipe(
+        before.invoke({ payload: { input: `What does ship ${i} have?` } }).pipe(
           Effect.tap(({ metadata }) => Effect.sync(() => (paid += metadata.costUsd))),
           Effect.ignore
         )
@@ -135,16 +166,24 @@ describe("the end of the document Q&A service", { timeout: 60_000 }, () => {
 
       const second = yield* child(environment)
       const after = yield* clientOf(second.url)
-      const documents = yield* after.documents.list()
+      const documents = yield* after.list()
       assert.includeMembers(
         documents.map(({ id }) => id),
         acknowledged
       )
       assert.isTrue(documents.every(({ passages }) => passages === documents[0]?.passages))
+      const database = new DatabaseSync(join(DATA_DIR, "document-qa.sqlite"), { readOnly: true })
+      assert.strictEqual(database.prepare("SELECT id FROM qa_documents WHERE ready = 0").all().length, 0)
+      const vectors = database.prepare("SELECT id FROM qa_vectors").all().length
+      assert.strictEqual(
+        vectors,
+        documents.reduce((sum, { passages }) => sum + passages, 0)
+      )
+      database.close()
       assert.isAbove(paid, 0)
-      const { spentUsd } = yield* after.qa.budget()
-      assert.isAtLeast(spentUsd, paid - 1e-9)
-      const { metadata } = yield* after.qa.invoke({ payload: { input: "What does ship 0 have?" } })
+      const { totalUsd } = yield* after.budget()
+      assert.isAtLeast(totalUsd, paid - 1e-9)
+      const { metadata } = yield* after.invoke({ payload: { input: "What does ship 0 have?" } })
       assert.strictEqual(metadata.rung, "retrieval")
       const known = new Set(documents.map(({ id }) => id))
       assert.isTrue(metadata.sources.every(({ document }) => known.has(document)))
@@ -159,16 +198,16 @@ const works = (environment: Readonly<Record<string, string>>) =>
     const { url } = yield* running({ ...environment, API_KEYS: keysOf(tenant) })
     const client = yield* clientOf(url, key(tenant))
     const payload = bytes("# Keel\n\nThe keel of the Albatross is made of oak.")
-    const document = yield* client.documents.upload({ query: { name: "keel.md" }, payload })
-    assert.deepStrictEqual(yield* client.documents.list(), [document])
+    const document = yield* client.upload({ query: { name: "keel.md" }, payload })
+    assert.deepStrictEqual(yield* client.list(), [document])
     const question = { payload: { input: "What is the keel of the Albatross made of?" } }
-    const found = yield* client.qa.invoke(question)
+    const found = yield* client.invoke(question)
     assert.include(found.output, "made of oak")
     assert.deepInclude(found.metadata.sources[0], { document: document.id, heading: "Keel", passage: 1, from: 0 })
     assert.strictEqual((yield* client.health()).status, "healthy")
-    yield* client.documents.remove({ params: { id: document.id } })
-    assert.deepStrictEqual(yield* client.documents.list(), [])
-    assert.strictEqual((yield* client.qa.invoke(question)).metadata.rung, "direct")
+    yield* client.remove({ params: { id: document.id } })
+    assert.deepStrictEqual(yield* client.list(), [])
+    assert.strictEqual((yield* client.invoke(question)).metadata.rung, "direct")
   })
 
 describePostgres("with Postgres the document Q&A service", { timeout: 60_000 }, () => {
@@ -198,12 +237,12 @@ describeRedis("with Redis the document Q&A service", { timeout: 60_000 }, () => 
       const one = yield* clientOf(yield* serve(environment))
       const two = yield* clientOf(yield* serve(environment))
       const question = { payload: { input: `What is shared at ${REDIS_URL}?` } }
-      const first = yield* one.qa.invoke(question)
-      const second = yield* two.qa.invoke(question)
+      const first = yield* one.invoke(question)
+      const second = yield* two.invoke(question)
       assert.strictEqual(second.metadata.cache, "hit")
       assert.strictEqual(second.output, first.output)
-      const [there, here] = [yield* one.qa.budget(), yield* two.qa.budget()]
-      assert.isAbove(here.spentUsd, 0)
+      const [there, here] = [yield* one.budget(), yield* two.budget()]
+      assert.isAbove(here.limits[0]?.spentUsd ?? 0, 0)
       assert.deepStrictEqual(
         here.limits.map(({ remainingUsd }) => remainingUsd),
         there.limits.map(({ remainingUsd }) => remainingUsd)
@@ -219,7 +258,7 @@ describeOwnRedis("while its Redis is down the document Q&A service", { timeout: 
       const { client, url } = yield* running({ REDIS_URL: redis.url })
       assert.strictEqual((yield* client.health()).status, "healthy")
       yield* redis.kill
-      const { metadata } = yield* client.qa.invoke({ payload: { input: "Is anybody there?" } })
+      const { metadata } = yield* client.invoke({ payload: { input: "Is anybody there?" } })
       assert.strictEqual(metadata.rung, "apology")
       const down = yield* send(`${url}/health`)
       assert.strictEqual(down.status, 503, down.text)
@@ -227,7 +266,7 @@ describeOwnRedis("while its Redis is down the document Q&A service", { timeout: 
       yield* redis.start
       const health = Effect.map(client.health(), ({ status }) => status)
       yield* Effect.repeat(Effect.delay(health, "50 millis"), { until: (status) => status === "healthy" })
-      const again = yield* client.qa.invoke({ payload: { input: "Is anybody there?" } })
+      const again = yield* client.invoke({ payload: { input: "Is anybody there?" } })
       assert.strictEqual(again.metadata.rung, "direct")
     })
   )

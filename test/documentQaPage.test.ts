@@ -139,7 +139,7 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
     it.effect("says how the parts and the budget are", () =>
       visit(async ({ page }) => {
         const state = page.getByRole("region", { name: "State" })
-        await state.getByText("circuit closed").waitFor()
+        await state.getByText("circuit closed").first().waitFor()
         assert.strictEqual(await page.locator("#health").textContent(), "healthy")
         assert.deepStrictEqual(await page.locator("#rungs li > :last-child").allTextContents(), [
           "can",
@@ -147,9 +147,10 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
           "can",
           "can"
         ])
-        await state.getByText(/^You per day\$5\.00 of \$5\.00 left, all of it again in/).waitFor()
+        await state.getByText(/^You per day\$0\.00 spent, \$5\.00 of \$5\.00 left, all of it again in/).waitFor()
         await ask(page, question)
-        await state.getByText(/^Spent so far: \$0\.0\d+$/).waitFor()
+        await state.getByText(/^Spent by you in all: \$0\.0\d+$/).waitFor()
+        await state.getByText(/^You per day\$0\.0\d+ spent, \$[\d.]+ of \$5\.00 left/).waitFor()
       })
     )
 
@@ -164,10 +165,10 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
             file("fleet.md", ship)
           )
           assert.deepStrictEqual(await page.getByLabel("Uploads").getByRole("listitem").allTextContents(), [
-            "ship.md: is in, as 1 passage",
-            "ship.exe: The name must end in .txt, .md, .html or .pdf.",
-            "empty.md: There is no text in the file.",
-            "fleet.md: is in, as 1 passage"
+            "ship.md: is in, as 2 passages",
+            "ship.exe: The file cannot be read: its name must end in .txt, .md, .html or .pdf.",
+            "empty.md: The file cannot be read: there is no text in it.",
+            "fleet.md: is in, as 2 passages"
           ])
           assert.deepStrictEqual(await titles(page), ["ship.md", "fleet.md"])
         },
@@ -201,16 +202,16 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
         await page.getByRole("button", { name: "Delete ship.md" }).click()
         const sure = page.getByRole("dialog", { name: "Delete ship.md?" })
         await sure.getByRole("button", { name: "Keep it" }).click()
-        assert.strictEqual((await tell(client.documents.list())).length, 2)
+        assert.strictEqual((await tell(client.list())).length, 2)
         await page.getByRole("button", { name: "Delete ship.md" }).click()
         await page.keyboard.press("Escape")
-        assert.strictEqual((await tell(client.documents.list())).length, 2)
+        assert.strictEqual((await tell(client.list())).length, 2)
         await page.getByRole("button", { name: "Delete ship.md" }).click()
         await sure.getByRole("button", { name: "Delete it" }).click()
         await page.getByRole("button", { name: "Delete ship.md" }).waitFor({ state: "detached" })
         assert.deepStrictEqual(await titles(page), ["fleet.md"])
         assert.deepStrictEqual(
-          (await tell(client.documents.list())).map(({ title }) => title),
+          (await tell(client.list())).map(({ title }) => title),
           ["fleet.md"]
         )
       })
@@ -261,7 +262,7 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
           assert.match((await textOf(page)) ?? "", /^I cannot answer right now/)
           await page.getByText("Nothing can answer now").waitFor()
           await page.locator("#health", { hasText: "degraded" }).waitFor()
-          await page.getByText("circuit open").waitFor()
+          await page.getByText("circuit open").first().waitFor()
         },
         { environment: { CACHE_FOR: "50 millis" } }
       )
@@ -397,7 +398,7 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
             page.evaluate(`Object.defineProperty(document, "hidden", { value: ${hidden}, configurable: true })
               document.dispatchEvent(new Event("visibilitychange"))`)
           const looked = () => page.waitForResponse("**/budget")
-          await page.getByText("circuit closed").waitFor()
+          await page.getByText("circuit closed").first().waitFor()
           await Promise.all([looked(), page.clock.runFor(5_000)])
           await Promise.all([looked(), page.clock.runFor(5_000)])
           const seen = looks()
@@ -512,7 +513,7 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
           await tell(llm.behave(LocalLlm.answer(`Ballast keeps it upright [1]. ${"x".repeat(200)}\n\n- and so on`)))
           await ask(page, question)
           await answered(page)
-          await page.getByText("circuit closed").waitFor()
+          await page.getByText("circuit closed").first().waitFor()
           await look("answer")
           await tell(llm.script(LocalLlm.normal, LocalLlm.hangAfter(4)))
           await ask(page, "What are sails made of?")
@@ -528,7 +529,7 @@ describeBrowser("the page", { timeout: 20_000 }, () => {
             await ask(page, text)
             await answered(page)
           }
-          await page.getByText("circuit open").waitFor()
+          await page.getByText("circuit open").first().waitFor()
           await look("down")
           await page.getByRole("button", { name: "Delete ship.md" }).click()
           await look("sure")

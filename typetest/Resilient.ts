@@ -131,3 +131,17 @@ expectTypeOf(Resilient.layer({ providers: [second], inputGuard: {}, outputGuard:
 
 // @ts-expect-error: a misspelled option of a guard's slot
 Resilient.layer({ providers: [second], inputGuard: { guard: [] } })
+
+// @ts-expect-error: a misspelled option beside one that is right
+Resilient.layer({ providers: [second], cache: { timeToLive: "1 day", staleIfErrror: "7 days" } })
+
+// @ts-expect-error: the same where parts are read from a Config
+Resilient.layerConfig({ providers: [second], cache: { timeToLive: Config.Duration("TTL"), staleIfErrror: "7 days" } })
+
+// @ts-expect-error: and of embeddings
+Resilient.embeddings({ model: vectors, provider: "p", name: "n", retry: { times: 1, baze: "1 second" } })
+
+// a slot as a whole from a Config, or from a variable, has no field too many
+declare const cacheOptions: Cache.Options
+Resilient.layerConfig({ providers: [second], cache: Config.succeed(cacheOptions) })
+Resilient.layer({ providers: [second], cache: cacheOptions, telemetry: false, gates: [] })

@@ -3,117 +3,88 @@ import { createServer } from "node:http"
 import { readdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Duration, Effect, Layer, Stream } from "effect"
-import { HttpRouter } from "effect/http"
+import { Duration, Effect, Layer } from "effect"
+import { HttpEffect, HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiMiddleware, HttpApiSwagger } from "effect/http-api"
-import { Budget, Cache, Caller, CircuitBreaker, SemanticCache, Telemetry } from "effect-ballast"
+import { Budget, Cache, Caller, Resilient, SemanticCache, Telemetry } from "effect-ballast"
 import { CacheStore } from "effect-ballast/CacheStore"
-import { Answering, type Question, type Refusal, refusalOf, unavailable } from "./answering.ts"
-import { Api, type Event, NotFound, Principal, type Problem, Rejected } from "./api.ts"
+import { refusalOf, streamed, whole } from "./answering.ts"
+import { Api } from "./api.ts"
 import { Documents } from "./documents.ts"
-import { authentication, body, Lifecycle, outermost, page, reference, RequestId } from "./http.ts"
+import { entrance, outermost, page } from "./http.ts"
 import { settings, type Settings } from "./settings.ts"
-import { Models, stack } from "./stack.ts"
+import { stack } from "./stack.ts"
 
-const qa = HttpApiBuilder.group(Api, "qa", (handlers) =>
-  Effect.gen(function* () {
-    const answering = yield* Answering
-    const budget = yield* Budget.Budget
-    const asked = (text: string, how: Question["how"]) =>
-      Effect.gen(function* () {
-        const { tenant } = yield* Principal
-        return yield* answering.ask({ tenant, text, how, requestId: yield* RequestId })
-      })
-    const invoke = (input: string) =>
-      Effect.gen(function* () {
-        const { metadata, text } = yield* asked(input, "whole")
-        return { output: yield* Effect.mapError(Stream.mkString(text), refusalOf), metadata: yield* metadata }
-      }).pipe(Effect.scoped)
-    const orProblem = (input: string) =>
-      Effect.catch(invoke(input), (refusal) => Effect.succeed({ error: problemOf(refusal) }))
-    const money = Effect.gen(function* () {
-      const { tenant } = yield* Principal
-      const [sum] = yield* budget.report({ by: [], tenant })
-      const limits = (yield* budget.remaining()).map(({ budget: name, limit, remaining, resetAfter, window }) => {
-        const resetSeconds = Duration.toSeconds(resetAfter)
-        return { name, window, limitUsd: limit / 1e9, remainingUsd: remaining / 1e9, resetSeconds }
-      })
-      return { spentUsd: (sum?.amount ?? 0) / 1e9, limits }
+/** A refusal says when to come again in its header, too. */
+const orRefused = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  self.pipe(
+    Effect.mapError(refusalOf),
+    Effect.tapError((refusal) => {
+      if (!("retryAfter" in refusal)) return Effect.void
+      const header = HttpServerResponse.setHeader("retry-after", `${refusal.retryAfter}`)
+      return HttpEffect.appendPreResponseHandler((_, response) => Effect.succeed(header(response)))
     })
-    return handlers.handleAll({
-      invoke: ({ payload }) => invoke(payload.input),
-      batch: ({ payload: { inputs } }) =>
-        Effect.map(Effect.forEach(inputs, orProblem, { concurrency: 4 }), (outputs) => ({ outputs })),
-      stream: ({ payload }) => Effect.map(asked(payload.input, "stream"), eventsOf),
-      budget: () => Effect.mapError(money, unavailable)
-    })
-  })
-)
-
-const eventsOf = ({ metadata, sources, text }: Effect.Success<ReturnType<Answering["Service"]["ask"]>>) =>
-  Stream.succeed<typeof Event.Type>({ event: "sources", data: sources }).pipe(
-    Stream.concat(Stream.map(text, (data) => ({ event: "data" as const, data }))),
-    Stream.concat(
-      Stream.fromEffect(Effect.map(metadata, (metadata) => ({ event: "end" as const, data: { metadata } })))
-    ),
-    Stream.catch((error) => Stream.succeed({ event: "error" as const, data: problemOf(refusalOf(error)) }))
   )
 
-const problemOf = (refusal: Refusal): typeof Problem.Type => {
-  const { detail = "", status, title } = refusal
-  return { title, status, detail, ...("retryAfter" in refusal ? { retryAfter: refusal.retryAfter } : {}) }
+const batch = (inputs: ReadonlyArray<string>) => {
+  const one = (input: string) => Effect.catch(whole(input), (error) => Effect.succeed({ error: refusalOf(error) }))
+  return Effect.map(Effect.forEach(inputs, one, { concurrency: 4 }), (outputs) => ({ outputs }))
 }
 
-const documents = HttpApiBuilder.group(Api, "documents", (handlers) =>
-  Effect.gen(function* () {
-    const documents = yield* Documents
-    const caches = [yield* Cache.Cache, yield* SemanticCache.SemanticCache]
-    /** What was answered from it goes with it. */
-    const remove = (tenant: string, id: string) =>
-      Effect.gen(function* () {
-        yield* documents.remove(tenant, id)
-        yield* Effect.forEach(caches, (cache) => cache.clear({ tenant }), { discard: true })
-      })
-    return handlers.handleAll({
-      list: () => Principal.use(({ tenant }) => Effect.mapError(documents.list(tenant), unavailable)),
-      upload: ({ payload, query }) =>
-        Principal.use(({ tenant }) => documents.add(tenant, query.name, payload)).pipe(
-          Effect.mapError((error) => (error instanceof Rejected ? error : refusalOf(error)))
-        ),
-      remove: ({ params }) =>
-        Principal.use(({ tenant }) => remove(tenant, params.id)).pipe(
-          Effect.mapError((error) => (error instanceof NotFound ? error : unavailable()))
-        )
-    })
+const money = Effect.gen(function* () {
+  const { tenant } = yield* Caller.Caller
+  const [sum] = yield* Budget.report({ by: [], tenant })
+  const limits = (yield* Budget.remaining()).map(({ budget: name, limit, remaining, resetAfter, spent, window }) => {
+    const resetSeconds = Duration.toSeconds(resetAfter)
+    return { name, window, limitUsd: limit / 1e9, spentUsd: spent / 1e9, remainingUsd: remaining / 1e9, resetSeconds }
   })
-)
+  return { totalUsd: (sum?.amount ?? 0) / 1e9, limits }
+})
 
-const operations = HttpApiBuilder.group(Api, "operations", (handlers) =>
+/** What was answered from it goes with it. */
+const remove = (id: string) =>
   Effect.gen(function* () {
-    const breaker = yield* CircuitBreaker.CircuitBreaker
-    const budget = yield* Budget.Budget
-    const documents = yield* Documents
-    const store = yield* CacheStore
-    const { providers } = yield* Models
-    const isUp = <E>(self: Effect.Effect<unknown, E>) => Effect.isSuccess(Effect.timeout(self, "1 second"))
-    const health = Effect.gen(function* () {
-      const circuits: Record<string, string> = {}
-      for (const provider of providers)
-        circuits[`${provider.provider}/${provider.model}`] = (yield* breaker.state({ provider })).state
-      const up = yield* Effect.all(
-        { documents: isUp(documents.probe), budget: isUp(budget.remaining()), cache: isUp(store.get("", undefined)) },
-        { concurrency: "unbounded" }
-      )
-      const direct = up.budget && Object.values(circuits).some((state) => state === "closed" || state === "halfOpen")
-      const can = { retrieval: direct && up.documents, direct, stale: up.cache }
-      const stores = Object.entries(up).map(([name, isUp]) => [name, isUp ? "up" : "down"])
-      const dependencies: Record<string, string> = { ...circuits, ...Object.fromEntries(stores) }
-      const isWell = Object.values(dependencies).every((state) => state === "up" || state === "closed")
-      const rungs = Object.entries(can).flatMap(([rung, can]) => (can ? [rung] : []))
-      if (rungs.length === 0) return { status: "unavailable" as const, rungs, dependencies }
-      return { status: isWell ? ("healthy" as const) : ("degraded" as const), rungs, dependencies }
-    })
-    return handlers.handleAll({ live: () => Effect.succeed({ status: "alive" as const }), health: () => health })
+    const { tenant } = yield* Caller.Caller
+    yield* Documents.use((documents) => documents.remove(id))
+    for (const cache of [yield* Cache.Cache, yield* SemanticCache.SemanticCache]) yield* cache.clear({ tenant })
+  })
+
+const isUp = <E, R>(self: Effect.Effect<unknown, E, R>) => Effect.isSuccess(Effect.timeout(self, "1 second"))
+
+const health = Effect.gen(function* () {
+  const circuits = yield* Resilient.circuits
+  const tries = (of: Resilient.Circuit["of"]) =>
+    circuits.some((one) => one.of === of && (one.state === "closed" || one.state === "halfOpen"))
+  const asked = {
+    documents: isUp(Documents.use(({ probe }) => probe)),
+    budget: isUp(Budget.remaining()),
+    cache: isUp(CacheStore.use((store) => store.get("", undefined)))
+  }
+  const stores = yield* Effect.all(asked, { concurrency: "unbounded" })
+  const direct = stores.budget && tries("answers")
+  const can = { retrieval: direct && stores.documents && tries("embeddings"), direct, stale: stores.cache }
+  const rungs = Object.entries(can).flatMap(([rung, can]) => (can ? [rung] : []))
+  const states = [
+    ...circuits.map(({ model, provider, state }) => [`${provider}/${model}`, state] as const),
+    ...Object.entries(stores).map(([name, isUp]) => [name, isUp ? "up" : "down"] as const)
+  ]
+  const told = { rungs, dependencies: Object.fromEntries<string>(states) }
+  if (rungs.length === 0) return { status: "unavailable" as const, ...told }
+  const isWell = states.every(([, state]) => state === "up" || state === "closed")
+  return { status: isWell ? ("healthy" as const) : ("degraded" as const), ...told }
+})
+
+const handlers = HttpApiBuilder.group(Api, "qa", (handlers) =>
+  handlers.handleAll({
+    invoke: ({ payload }) => orRefused(whole(payload.input)),
+    batch: ({ payload }) => batch(payload.inputs),
+    stream: ({ payload }) => orRefused(streamed(payload.input)),
+    budget: () => orRefused(money),
+    list: () => orRefused(Documents.use(({ list }) => list)),
+    upload: ({ payload, query }) => orRefused(Documents.use(({ add }) => add(query.name, payload))),
+    remove: ({ params }) => orRefused(remove(params.id)),
+    live: () => Effect.succeed({ status: "alive" as const }),
+    health: () => health
   })
 )
 
@@ -122,50 +93,46 @@ const ship = ({ keys, shipped }: Settings) =>
   Effect.gen(function* () {
     const documents = yield* Documents
     const names = (yield* Effect.tryPromise(() => readdir(shipped))).filter((name) => name.endsWith(".md"))
-    const add = (tenant: string) => (name: string) =>
+    const add = (name: string) =>
       Effect.tryPromise(() => readFile(join(shipped, name))).pipe(
-        Effect.flatMap((bytes) => documents.add(tenant, name, bytes)),
-        Caller.provide({ tenant, feature: "document-qa" }),
+        Effect.flatMap((bytes) => documents.add(name, bytes)),
         Effect.catch((error) => Effect.logWarning(`${name} is not among the documents: ${error.message}`))
       )
-    for (const tenant of new Set(keys.size === 0 ? ["local"] : Array.from(keys.values(), ({ tenant }) => tenant)))
-      if ((yield* documents.list(tenant)).length === 0) yield* Effect.forEach(names, add(tenant), { discard: true })
+    const addAll = Effect.forEach(names, add, { concurrency: 2, discard: true })
+    const missing = Effect.flatMap(documents.list, ({ length }) => (length === 0 ? addAll : Effect.void))
+    for (const tenant of new Set(keys.size === 0 ? ["local"] : keys.values()))
+      yield* Caller.provide(missing, { tenant, feature: "document-qa" })
   })
 
-/** What is built last ends first: running answers before the server, and the server before the stores. */
-const service = (read: Settings) => {
-  const problems = HttpApiMiddleware.layerProblemDetails({ includeDetails: true })
-  const Handlers = Layer.mergeAll(qa, documents, operations, Layer.effectDiscard(ship(read))).pipe(
-    Layer.provide(Answering.layer(read)),
-    Layer.provide(Documents.layer),
-    Layer.provide(stack(read)),
-    Layer.provide([authentication(read), body(read), problems])
-  )
-  const Routes = Layer.mergeAll(
-    HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(Layer.provide(Handlers)),
-    HttpApiSwagger.layer(Api, { path: "/docs" }).pipe(Layer.provide(reference)),
-    Telemetry.routePrometheus(),
-    page,
-    outermost
-  )
-  const node = () => createServer({ headersTimeout: 10_000, requestTimeout: 120_000 })
-  const { drain, host, port } = read
-  return Layer.effectDiscard(Lifecycle.use((running) => Effect.addFinalizer(() => running.drain(drain)))).pipe(
-    Layer.provideMerge(HttpRouter.serve(Routes, { disableLogger: true })),
-    Layer.provideMerge(NodeHttpServer.layer(node, { port, host, gracefulShutdownTimeout: "1 second" })),
-    Layer.provide(Lifecycle.layer),
-    Layer.provide(read.logs === "json" ? Telemetry.layerJsonLogs() : Layer.empty),
-    Layer.provide(read.exportsTelemetry ? Telemetry.layerNode({ serviceName: "qa", metrics: false }) : Layer.empty)
-  )
-}
-
-/** All of it. Fails with a `ConfigError` where a setting is wrong. */
+/**
+ * All of it. Fails with a `ConfigError` where a setting is wrong. What is built last ends first: running answers, the stores
+ * behind them, then connections that are still there.
+ */
 export const server = Layer.unwrap(
   Effect.gen(function* () {
     const read = yield* settings
     if (read.keys.size === 0)
       yield* Effect.logWarning("No API_KEYS: everybody on this machine may ask, as tenant local")
     if (!read.openAi && !read.anthropic) yield* Effect.logWarning("No key: LocalLlm answers, which is not a model")
-    return service(read)
+    const documents = Layer.provideMerge(Documents.layer(read), stack(read))
+    const Routes = Layer.mergeAll(
+      HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
+        Layer.provide(handlers),
+        Layer.provide([entrance(read), HttpApiMiddleware.layerProblemDetails({ includeDetails: true })]),
+        HttpRouter.provideRequest(Layer.provideMerge(Layer.effectDiscard(ship(read)), documents))
+      ),
+      HttpApiSwagger.layer(Api, { path: "/docs" }),
+      Telemetry.routePrometheus(),
+      page,
+      outermost
+    )
+    const { drain, host, port } = read
+    const node = createServer({ requestTimeout: Duration.toMillis(read.bodyWithin), connectionsCheckingInterval: 500 })
+    return HttpRouter.serve(Routes, { disableLogger: true }).pipe(
+      Layer.provide(Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => node.closeAllConnections())))),
+      Layer.provideMerge(NodeHttpServer.layer(() => node, { port, host, gracefulShutdownTimeout: drain })),
+      Layer.provide(read.logs === "json" ? Telemetry.layerJsonLogs() : Layer.empty),
+      Layer.provide(read.exportsTelemetry ? Telemetry.layerNode({ serviceName: "qa", metrics: false }) : Layer.empty)
+    )
   })
 )

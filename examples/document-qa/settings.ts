@@ -9,32 +9,20 @@ const isSet = (name: string) => Config.map(Config.option(Config.Redacted(name)),
 const wrong = (message: string) =>
   Effect.fail(new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message }))))
 
-/** Who may ask: by the public beginning of a key, the digest of its secret and whose it is. */
-export type Keys = ReadonlyMap<string, { readonly digest: Buffer; readonly tenant: string }>
+const digestOf = (key: string) => createHash("sha256").update(key).digest("hex")
 
-const digest = (secret: string) => createHash("sha256").update(secret).digest()
-const nobody = Buffer.alloc(32)
-
-const keysOf = (value: Redacted.Redacted): Effect.Effect<Keys, Config.ConfigError> => {
-  const keys = new Map<string, { readonly digest: Buffer; readonly tenant: string }>()
-  for (const one of Redacted.value(value)
-    .split(",")
-    .map((one) => one.trim())) {
-    if (one === "") continue
-    const [, prefix, secret, tenant] = /^([\w-]+)\.([^\s:,]{16,}):([\w.-]{1,64})$/.exec(one) ?? []
-    if (prefix === undefined || secret === undefined || tenant === undefined || keys.has(prefix))
-      return wrong("API_KEYS must be prefix.secret:tenant,..., secrets of at least 16 characters, each prefix once")
-    keys.set(prefix, { digest: digest(secret), tenant })
-  }
-  return Effect.succeed(keys)
+/** Who may ask: tenants by the digest of their key. */
+const keysOf = (value: Redacted.Redacted) => {
+  const pairs = Array.from(Redacted.value(value).matchAll(/[^\s,]+/g), ([pair]) => pair)
+  const keys = new Map(pairs.map((pair) => pair.split(":")).map(([key = "", tenant = ""]) => [digestOf(key), tenant]))
+  const isWhole = keys.size === pairs.length && pairs.every((pair) => /^[\w.-]{16,}:[\w.-]{1,64}$/.test(pair))
+  return isWhole ? Effect.succeed(keys) : wrong("API_KEYS must be key:tenant,..., different keys of 16 letters or more")
 }
 
-/** The tenant of a key. A wrong secret takes as long as the right one. */
-export const tenantOf = (keys: Keys, key: string): string | undefined => {
-  const at = key.indexOf(".")
-  const known = keys.get(key.slice(0, Math.max(at, 0)))
-  const isRight = timingSafeEqual(digest(key.slice(at + 1)), known?.digest ?? nobody)
-  return isRight ? known?.tenant : undefined
+/** The tenant of a key; how long it takes says nothing of the keys there are. */
+export const tenantOf = ({ keys }: Settings, key: string): string | undefined => {
+  const given = Buffer.from(digestOf(key))
+  return Array.from(keys).find(([digest]) => timingSafeEqual(Buffer.from(digest), given))?.[1]
 }
 
 export const isLoopback = (host: string) => /^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/.test(host)
@@ -43,9 +31,7 @@ const read = Config.all({
   host: text("HOST", "127.0.0.1"),
   port: Config.withDefault(Config.Int("PORT"), 8000),
   keys: Config.mapEffect(Config.withDefault(Config.Redacted("API_KEYS"), Redacted.make("")), keysOf),
-  /** Where SQLite keeps its file. */
   folder: text("DATA_DIR", ".data"),
-  /** What every tenant without documents has at the start. */
   shipped: text("DOCUMENTS_DIR", fileURLToPath(new URL("../../docs/", import.meta.url))),
   openAi: isSet("OPENAI_API_KEY"),
   anthropic: isSet("ANTHROPIC_API_KEY"),
@@ -78,3 +64,7 @@ export const settings = Config.mapEffect(read, (read) =>
     ? Effect.succeed(read)
     : wrong(`HOST must be loopback without API_KEYS, got ${read.host}`)
 )
+
+/** Who makes the vectors. Those of two models have nothing to do with each other. */
+export const embeddingsOf = ({ embeddingModel, openAi }: Settings) =>
+  openAi ? { provider: "openai", name: embeddingModel } : { provider: "local", name: "local-embeddings" }

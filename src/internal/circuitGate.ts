@@ -35,7 +35,7 @@ const name = "circuitBreaker"
 
 /** Beside the names that programs give to circuits of their own. */
 const endpoints = "ballast:endpoint:"
-export const endpointOf = (provider: Provider): string => endpoints + provider.endpoint
+export const endpointOf = (provider: Pick<Provider, "endpoint">): string => endpoints + provider.endpoint
 export const credentialOf = (provider: Provider): string => `ballast:credential:${provider.credential}`
 
 /** As errors name it, which must not name a URL. */

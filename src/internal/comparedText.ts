@@ -1,6 +1,7 @@
 /** Which text of a request is compared by its meaning, and the request without it. */
 import * as Prompt from "effect/ai/Prompt"
 import type { LlmRequest } from "../LlmRequest.ts"
+import { originOf } from "./guardTexts.ts"
 
 export interface Compared {
   readonly text: string
@@ -13,7 +14,7 @@ const hole = "\u0000"
 
 /**
  * The last message must be of the user and of nothing but text, no longer than `longest`. `embed` names the part of it that is
- * compared; by default all of it is.
+ * compared; by default all of it is that is no document, which must stand in one piece.
  */
 export const comparedText = (
   request: LlmRequest,
@@ -24,13 +25,14 @@ export const comparedText = (
   const last = content.at(-1)
   if (last?.role !== "user") return undefined
   const texts: Array<string> = []
+  const own: Array<string> = []
   for (const part of last.content) {
     if (part.type !== "text") return undefined
     texts.push(part.text)
+    if (originOf(part) === "user") own.push(part.text)
   }
   const whole = texts.join("\n")
-  if (whole.length > longest && embed === undefined) return undefined
-  const text = embed === undefined ? whole : embed(request)
+  const text = embed === undefined ? own.join("\n") : embed(request)
   if (text === undefined || text.trim() === "" || text.length > longest) return undefined
   const at = whole.indexOf(text)
   if (at < 0) return undefined

@@ -7,6 +7,7 @@ import { objectOf } from "./fields.ts"
 /** Who wrote it: the user, somebody whose document was retrieved, or a tool. */
 export type Origin = "user" | "document" | "tool"
 
+/** A text of a request, and where it comes from. */
 export interface GuardedText {
   readonly text: string
   readonly origin: Origin
@@ -67,7 +68,7 @@ const addText = (texts: Array<GuardedText>, one: GuardedText): void => {
   else texts.push(one)
 }
 
-const originOf = (part: Prompt.TextPart): Origin =>
+export const originOf = (part: Prompt.TextPart): Origin =>
   objectOf(part.options["ballast"])["document"] === true ? "document" : "user"
 
 const readable = /^(text\/|application\/(json|xml|yaml|x-yaml|javascript|.*\+(json|xml))\b)/i

@@ -51,6 +51,8 @@ export const make = (
   })
 }
 
+export const endpointOf = ({ model, provider }: Identity): string => `embeddings|${provider}|${model}`
+
 type Embedded = EmbeddingModel.ProviderResponse
 
 class Calls {
@@ -61,7 +63,7 @@ class Calls {
   constructor(inner: EmbeddingModel.EmbeddingModel, identity: Identity) {
     this.provider = {
       ...identity,
-      endpoint: `embeddings|${identity.provider}|${identity.model}`,
+      endpoint: endpointOf(identity),
       credential: "embeddings",
       generate: (request) =>
         Effect.matchEffect(inner.embedMany(this.texts.get(request) ?? []), {

@@ -241,18 +241,19 @@ const showHealth = ({ dependencies, rungs, status }) => {
   $("parts").replaceChildren(...rows)
 }
 
-const showBudget = ({ limits, spentUsd }) => {
-  say($("spent"), `Spent so far: ${money(spentUsd)}`)
-  const rows = limits.map(({ limitUsd, name, remainingUsd, resetSeconds, window }) => {
-    const title = `${{ all: "Everybody", tenant: "You" }[name] ?? name} per ${window}`
-    const said = `${money(remainingUsd)} of ${money(limitUsd)} left, all of it again in ${span(resetSeconds)}`
+const showBudget = ({ limits, totalUsd }) => {
+  say($("spent"), `Spent by you in all: ${money(totalUsd)}`)
+  const rows = limits.map(({ limitUsd, name, remainingUsd, resetSeconds, spentUsd, window }) => {
+    const title = `${name === "all" ? "Everybody" : "You"} per ${window}`
+    const left = `${money(remainingUsd)} of ${money(limitUsd)} left`
+    const said = `${money(spentUsd)} spent, ${left}, all of it again in ${span(resetSeconds)}`
     return make("li", {}, title, make("meter", { max: limitUsd, value: remainingUsd, ariaLabel: title }), said)
   })
   $("budget").replaceChildren(...rows)
 }
 
-let isLocked = false
-let timer
+let isLocked = false,
+  timer
 
 /** Looks every five seconds while somebody may be looking. */
 const watch = async () => {
@@ -262,8 +263,7 @@ const watch = async () => {
   const nowhere = () => ({ dependencies: {}, rungs: [], status: "unreachable" })
   const health = fetch("/health", { signal }).then(json).catch(nowhere).then(showHealth) // of a 503 as well
   const unseen = () => say($("spent"), "It cannot be seen now.")
-  const budget = isLocked || call("/budget", { signal }).then(json).then(showBudget).catch(unseen)
-  await Promise.all([health, budget])
+  await Promise.all([health, isLocked || call("/budget", { signal }).then(json).then(showBudget).catch(unseen)])
   clearTimeout(timer)
   timer = setTimeout(watch, 5_000)
 }
