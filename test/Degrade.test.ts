@@ -70,7 +70,9 @@ describe("Degrade.make", () => {
       assert.strictEqual(response.model, "static")
       assert.strictEqual(response.finishReason, "stop")
       assert.deepStrictEqual(response.usage, { inputTokens: { total: 0 }, outputTokens: { total: 0 } })
-      assert.deepStrictEqual(response.finish?.metadata, { ballast: { provider: "ballast", model: "static", rung: "static" } })
+      assert.deepStrictEqual(response.finish?.metadata, {
+        ballast: { provider: "ballast", model: "static", rung: "static" }
+      })
       assert.strictEqual(inner.calls.length, 1)
     })
   )
@@ -90,7 +92,9 @@ describe("Degrade.make", () => {
       )
       const answer = new LlmResponse({ provider: "ballast", model: "static", parts: collectParts(parts) })
       assert.strictEqual(answer.text, "sorry")
-      assert.deepStrictEqual(answer.finish?.metadata, { ballast: { provider: "ballast", model: "static", rung: "static" } })
+      assert.deepStrictEqual(answer.finish?.metadata, {
+        ballast: { provider: "ballast", model: "static", rung: "static" }
+      })
       assert.strictEqual(inner.calls.length, 1)
     })
   )
