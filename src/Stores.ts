@@ -100,3 +100,31 @@ export const layerRedisSql = (
   Layer.unwrap(
     Effect.map(SqlQuotaStore.make({ retention: options.retention }), ({ ledger }) => layerRedis({ ...options, ledger }))
   )
+
+/** Which stores answer. Circuits are not told of: without its store each process goes on with circuits of its own. */
+export interface Health {
+  readonly quotas: boolean
+  readonly cache: boolean
+  readonly vectors: boolean
+}
+
+const probed = { key: "ballast:health", quota: { _tag: "Concurrency", limit: 1 } } as const
+
+const answers = (asked: Effect.Effect<unknown, unknown>) => Effect.isSuccess(Effect.timeout(asked, "1 second"))
+
+/** Asks each of them for something that is not there, at the same time; one that takes longer than a second is down. */
+export const health: Effect.Effect<
+  Health,
+  never,
+  QuotaStore.QuotaStore | CacheStore.CacheStore | VectorIndex.VectorIndex
+> = Effect.gen(function* () {
+  const quotas = yield* QuotaStore.QuotaStore
+  const cache = yield* CacheStore.CacheStore
+  const vectors = yield* VectorIndex.VectorIndex
+  const asked = {
+    quotas: answers(quotas.read([probed])),
+    cache: answers(cache.get(probed.key, undefined)),
+    vectors: answers(vectors.nearest(probed.key, [1], { limit: 1, atLeast: 1 }))
+  }
+  return yield* Effect.all(asked, { concurrency: "unbounded" })
+})

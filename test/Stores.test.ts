@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Exit, Layer } from "effect"
+import { Effect, Exit, Layer, Schedule } from "effect"
 import { Redis } from "effect/persistence"
 import { Budget, LlmProvider, Resilient } from "effect-ballast"
 import type { StoreUnavailable } from "effect-ballast/LlmError"
@@ -44,6 +44,15 @@ describe("all stores at once", () => {
         )
         assert.deepStrictEqual(yield* told, [3, 3 * reserved])
       }
+    })
+  )
+
+  it.effect("say that they answer", () =>
+    Effect.gen(function* () {
+      const well = { quotas: true, cache: true, vectors: true }
+      const file = join(yield* folder, "health.sqlite")
+      for (const stores of [Stores.layerMemory, Stores.layerSqlite(file)])
+        assert.deepStrictEqual(yield* Effect.provide(Stores.health, Layer.fresh(stores), { local: true }), well)
     })
   )
 
@@ -99,6 +108,20 @@ describeOwnRedis("in Redis", () => {
           )
         }).pipe(Effect.provide(stack(Stores.layerRedis({ prefix: "trips" }), 1)))
       })
+    )
+
+    it.effect("say so when they do not answer, and when they do again", () =>
+      Effect.gen(function* () {
+        const server = yield* RedisServer
+        const told = [yield* Stores.health]
+        yield* server.kill
+        told.push(yield* Stores.health)
+        yield* server.start
+        yield* Effect.repeat(Stores.health, { until: ({ cache }) => cache, schedule: Schedule.spaced("50 millis") })
+        told.push(yield* Stores.health)
+        const all = (up: boolean) => ({ quotas: up, cache: up, vectors: up })
+        assert.deepStrictEqual(told, [all(true), all(false), all(true)])
+      }).pipe(Effect.provide(Stores.layerRedis({ prefix: "health" })))
     )
 
     it.effect("with a ledger behind it, counters that Redis lost are made again before anything is admitted", () =>

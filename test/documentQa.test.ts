@@ -168,8 +168,9 @@ describe("document Q&A", { timeout: 60_000 }, () => {
           "openai/local-llm": "closed",
           "openai/local-embeddings": "closed",
           documents: "up",
-          budget: "up",
-          cache: "up"
+          quotas: "up",
+          cache: "up",
+          vectors: "up"
         }
       })
       yield* llm.behave(LocalLlm.status(503))

@@ -7,7 +7,7 @@ import { Duration, Effect, Layer } from "effect"
 import { HttpEffect, HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiMiddleware, HttpApiSwagger } from "effect/http-api"
 import { Budget, Cache, Caller, Resilient, SemanticCache, Telemetry } from "effect-ballast"
-import { CacheStore } from "effect-ballast/CacheStore"
+import * as Stores from "effect-ballast/Stores"
 import { refusalOf, streamed, whole } from "./answering.ts"
 import { Api } from "./api.ts"
 import { Documents } from "./documents.ts"
@@ -49,19 +49,14 @@ const remove = (id: string) =>
     for (const cache of [yield* Cache.Cache, yield* SemanticCache.SemanticCache]) yield* cache.clear({ tenant })
   })
 
-const isUp = <E, R>(self: Effect.Effect<unknown, E, R>) => Effect.isSuccess(Effect.timeout(self, "1 second"))
-
 const health = Effect.gen(function* () {
   const circuits = yield* Resilient.circuits
   const tries = (of: Resilient.Circuit["of"]) =>
     circuits.some((one) => one.of === of && (one.state === "closed" || one.state === "halfOpen"))
-  const asked = {
-    documents: isUp(Documents.use(({ probe }) => probe)),
-    budget: isUp(Budget.remaining()),
-    cache: isUp(CacheStore.use((store) => store.get("", undefined)))
-  }
-  const stores = yield* Effect.all(asked, { concurrency: "unbounded" })
-  const direct = stores.budget && tries("answers")
+  const probe = Documents.use(({ probe }) => probe).pipe(Effect.timeout("1 second"), Effect.isSuccess)
+  const [documents, own] = yield* Effect.all([probe, Stores.health], { concurrency: "unbounded" })
+  const stores = { documents, ...own }
+  const direct = stores.quotas && tries("answers")
   const can = { retrieval: direct && stores.documents && tries("embeddings"), direct, stale: stores.cache }
   const rungs = Object.entries(can).flatMap(([rung, can]) => (can ? [rung] : []))
   const states = [

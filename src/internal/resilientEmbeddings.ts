@@ -64,7 +64,8 @@ class Calls {
     this.provider = {
       ...identity,
       endpoint: endpointOf(identity),
-      credential: "embeddings",
+      // a key that one provider refuses says nothing of another one's
+      credential: `embeddings|${identity.provider}`,
       generate: (request) =>
         Effect.matchEffect(inner.embedMany(this.texts.get(request) ?? []), {
           onFailure: (error) => Effect.fail(fromAiError(error, identity)),
