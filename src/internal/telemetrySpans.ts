@@ -7,7 +7,6 @@ import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Service } from "../LlmProvider.ts"
 import type { LlmRequest } from "../LlmRequest.ts"
@@ -32,8 +31,8 @@ export const begin = (
   clock: Clock.Clock,
   provider: Service
 ): Spans | undefined => {
-  const tracer = fiber.getRef(Tracer.Tracer)
-  if (tracer === Tracer.nativeTracer || !fiber.getRef(References.TracerEnabled)) return undefined
+  const { tracer, tracerEnabled } = fiber.cache
+  if (tracer === undefined || tracer === Tracer.nativeTracer || !tracerEnabled) return undefined
   const outer = Context.getOption(fiber.context, Tracer.ParentSpan)
   const make = (name: string, kind: Tracer.SpanKind, parent: Option.Option<Tracer.AnySpan>) =>
     tracer.span({
