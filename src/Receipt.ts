@@ -5,6 +5,7 @@
  * Policies write to the receipt of the call they run in (`Attempts.receiptOf`), without knowing of each other. It holds no
  * prompt, no answer, no tenant and no key.
  */
+import type * as Clock from "effect/Clock"
 import type * as Tracer from "effect/Tracer"
 import type * as Response from "effect/ai/Response"
 import * as receipts from "./internal/receipts.ts"
@@ -48,10 +49,12 @@ export class Open {
   /** Who is told of every attempt when it has ended, and who draws its span; set by who opened the receipt. */
   listener: Listener | undefined
 
-  /** Milliseconds of the clock when the call began. */
+  /** The clock of the call, which is asked several times; milliseconds of it when the call began. */
+  readonly clock: Clock.Clock
   readonly startedAt: number
 
-  constructor(startedAt: number, isHidden = false) {
+  constructor(clock: Clock.Clock, startedAt: number, isHidden = false) {
+    this.clock = clock
     this.startedAt = startedAt
     this.isHidden = isHidden
   }
@@ -69,7 +72,7 @@ export class Open {
 
   /** For what goes on behind a call that was answered: its attempts are told of, and are not on this receipt. */
   behind(): Open {
-    const other = new Open(this.startedAt)
+    const other = new Open(this.clock, this.startedAt)
     other.listener = this.listener
     return other
   }
@@ -85,8 +88,8 @@ export interface Details {
 }
 
 /** For a call that begins here; within a call that is told of already it is hidden, so that nothing is told twice. */
-export const opened = (startedAt: number, outer: Open | undefined): Open =>
-  new Open(startedAt, outer?.listener !== undefined)
+export const opened = (clock: Clock.Clock, startedAt: number, outer: Open | undefined): Open =>
+  new Open(clock, startedAt, outer?.listener !== undefined)
 
 /** Who follows the attempts of a call. It is called within the call, so it must be short. */
 export interface Listener {

@@ -100,9 +100,10 @@ export const make = (options: Options = {}): ((inner: LlmProvider.Service) => Ll
 
 /** For a call that nobody has opened a receipt for. */
 const opening = (fiber: Fiber.Fiber<unknown, unknown>) => {
-  const startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+  const clock = fiber.getRef(Clock.Clock)
+  const startedAt = clock.currentTimeMillisUnsafe()
   return (ledger: Attempts.Ledger | undefined) =>
-    Attempts.withReceipt(ledger ?? Attempts.make(Attempts.defaultMax), new Receipt.Open(startedAt))
+    Attempts.withReceipt(ledger ?? Attempts.make(Attempts.defaultMax), new Receipt.Open(clock, startedAt))
 }
 
 /** Within a call that is told of. */

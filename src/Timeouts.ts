@@ -192,16 +192,21 @@ interface Opening {
 const opened =
   (fiber: Fiber.Fiber<unknown, unknown>, { keepsReceipt, maxAttempts, total }: Opening) =>
   (context: Context.Context<never>): Context.Context<never> => {
-    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const clock = fiber.getRef(Clock.Clock)
+    const now = clock.currentTimeMillisUnsafe()
     const bounded = Context.add(context, Deadline, Math.min(fiber.getRef(Deadline), now + total))
     const ledger = fiber.getRef(Attempts.Current)
     if (ledger === undefined) {
-      const receipt = keepsReceipt ? new Receipt.Open(now) : undefined
+      const receipt = keepsReceipt ? new Receipt.Open(clock, now) : undefined
       return Context.add(bounded, Attempts.Current, Attempts.make(maxAttempts, receipt))
     }
     if (ledger.receipt === undefined && !keepsReceipt) return bounded
     // a stack within another one is an attempt of that one
-    return Context.add(bounded, Attempts.Current, Attempts.withReceipt(ledger, Receipt.opened(now, ledger.receipt)))
+    return Context.add(
+      bounded,
+      Attempts.Current,
+      Attempts.withReceipt(ledger, Receipt.opened(clock, now, ledger.receipt))
+    )
   }
 
 /** The parts of a stream for as long as somebody asks for them. */

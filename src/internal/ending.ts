@@ -48,8 +48,8 @@ const verdict = (
 }
 
 /** An answer without anything in it, or with the finish reason `error`, is a failure of the provider. */
-export const flawOf = (provider: Service, answer: LlmResponse): LlmError | undefined =>
-  verdict(provider, answer.finish, answer.parts.some(hasContent), answer.parts)
+export const flawOf = (provider: Service, answer: LlmResponse, finish = answer.finish): LlmError | undefined =>
+  verdict(provider, finish, answer.parts.some(hasContent), answer.parts)
 
 export const judge = (provider: Service, answer: LlmResponse): Effect.Effect<LlmResponse, LlmError> => {
   const flaw = flawOf(provider, answer)

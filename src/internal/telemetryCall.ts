@@ -1,6 +1,6 @@
 /** One call while it is told of: its receipt in the making, its span, its lines in the log. */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -39,7 +39,6 @@ export class Call implements Listener {
   private readonly request: LlmRequest
   private readonly open: Open
   private readonly clock: Clock.Clock
-  private readonly startedAt: number
   private readonly logs: Lines | undefined
   private before: Attempt | undefined
   private firstPartAt: number | undefined
@@ -60,8 +59,7 @@ export class Call implements Listener {
     this.inner = inner
     this.request = request
     this.open = open
-    this.clock = fiber.getRef(Clock.Clock)
-    this.startedAt = open.startedAt
+    this.clock = open.clock
     this.span = spans.begin(fiber, this.clock, inner)
     this.began = this.span?.began
     const sampled = settings.sample >= 1 || fiber.getRef(Random.Random).nextDoubleUnsafe() < settings.sample
@@ -110,7 +108,8 @@ export class Call implements Listener {
   private made: Receipt | undefined
 
   private receipt(by: { readonly provider: string; readonly model: string } | undefined): Receipt {
-    const { firstPartAt, inner, open, startedAt } = this
+    const { firstPartAt, inner, open } = this
+    const { startedAt } = open
     const isStatic = by?.provider === "ballast"
     this.made = {
       source: by === undefined ? "none" : isStatic ? "static" : (open.source ?? "provider"),

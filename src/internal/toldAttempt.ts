@@ -1,5 +1,4 @@
 /** An attempt without gates and without a span: all there is to do is to tell of it, which costs a third of `Running`. */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -19,16 +18,17 @@ export const told = (
   request: LlmRequest,
   receipt: Receipt.Open
 ): Effect.Effect<LlmResponse, LlmError> => {
-  const clock = fiber.getRef(Clock.Clock)
   const { context } = fiber
+  const { clock } = receipt
   const startedAt = clock.currentTimeMillisUnsafe()
   return Effect.onExitPrimitive(provider.generate(request), (exit) => {
     const answer = Exit.isSuccess(exit) ? exit.value : undefined
-    const flaw = answer === undefined ? undefined : flawOf(provider, answer)
+    const finish = answer?.finish
+    const flaw = answer === undefined ? undefined : flawOf(provider, answer, finish)
     // a failure here becomes that of the call
     const failed = flaw === undefined ? undefined : Exit.fail(flaw)
     const ended = failed === undefined && answer !== undefined ? undefined : ending(failed ?? exit, undefined, true)
-    const usage = ended === undefined ? answer?.finish?.usage : ended.usage
+    const usage = ended === undefined ? finish?.usage : ended.usage
     receipt.ended(
       {
         provider: provider.provider,
