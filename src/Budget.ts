@@ -28,7 +28,7 @@ import * as books from "./internal/budgetBooks.ts"
 import { gateOf } from "./internal/budgetGate.ts"
 import { type Limit, parse } from "./internal/budgetLimits.ts"
 import * as calendar from "./internal/calendar.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import * as localShare from "./internal/localShare.ts"
 import { MemoryQuotaStore } from "./internal/memoryQuotaStore.ts"
 import { between, millis } from "./internal/options.ts"
@@ -183,12 +183,7 @@ export const layer = (options: Options): Layer.Layer<Budget, never, QuotaStore.Q
 export const layerConfig = (
   options: Configurable<Options>
 ): Layer.Layer<Budget, Config.ConfigError, QuotaStore.QuotaStore | Pricing> =>
-  Layer.effect(
-    Budget,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(Budget, configured(options, make))
 
 /** The provider of a layer behind a budget, which the layer provides beside it. */
 export const withBudget = (options: Options) => {

@@ -27,7 +27,7 @@ import * as entries from "./internal/cacheEntry.ts"
 import { cacheable } from "./internal/cacheable.ts"
 import { CacheKeeper, type Saved } from "./internal/cacheKeeper.ts"
 import { Caching, type KeyOf, type Settings } from "./internal/caching.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { type Isolation, partitionOf, scopeOf } from "./internal/isolation.ts"
 import { Memo } from "./internal/memo.ts"
 import { finiteMillis, integer, millis, positiveMillis } from "./internal/options.ts"
@@ -179,13 +179,7 @@ export const layer = (options?: Options): Layer.Layer<Cache, never, CacheStore.C
 /** The same options, any of them as a `Config`; options that can never work are a `ConfigError`. */
 export const layerConfig = (
   options: Configurable<Options>
-): Layer.Layer<Cache, Config.ConfigError, CacheStore.CacheStore> =>
-  Layer.effect(
-    Cache,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+): Layer.Layer<Cache, Config.ConfigError, CacheStore.CacheStore> => Layer.effect(Cache, configured(options, make))
 
 /** The provider of a layer behind a cache, which the layer provides beside it. */
 export const withCache = (options?: Options) => {

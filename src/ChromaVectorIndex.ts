@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer"
 import { HttpClient } from "effect/http/HttpClient"
 import { Chroma } from "./internal/chroma.ts"
 import { ChromaIndex } from "./internal/chromaVectorIndex.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { checkUrl, urlOf } from "./internal/http.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import { type Service, VectorIndex } from "./VectorIndex.ts"
@@ -64,12 +64,7 @@ export const layer = (options: Options): Layer.Layer<VectorIndex, never, HttpCli
 
 /** The same options, any of them as a `Config`; options that can never work are a `ConfigError`. */
 export const layerConfig = (options: Configurable<Options>): Layer.Layer<VectorIndex, Config.ConfigError, HttpClient> =>
-  Layer.effect(
-    VectorIndex,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(VectorIndex, configured(options, make))
 
 /** Of a path: one that names a place of its own. */
 const segment = (field: string, name: string): string => {

@@ -23,7 +23,7 @@ import * as circuitGate from "./internal/circuitGate.ts"
 import { execute as run } from "./internal/circuitExecute.ts"
 import { parse, type RuleOptions } from "./internal/circuitRules.ts"
 import type { Verdict } from "./internal/circuitVerdict.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { finiteMillis } from "./internal/options.ts"
 import type { CircuitOpen } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
@@ -164,12 +164,7 @@ export const layer = (options?: Options): Layer.Layer<CircuitBreaker, never, Cir
 export const layerConfig = (
   options: Configurable<Options>
 ): Layer.Layer<CircuitBreaker, Config.ConfigError, CircuitBreakerStore.CircuitBreakerStore> =>
-  Layer.effect(
-    CircuitBreaker,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(CircuitBreaker, configured(options, make))
 
 /** The provider of a layer behind a circuit breaker, which the layer provides beside it. */
 export const withCircuitBreaker = (options?: Options) => {

@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Gate from "./Gate.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { Limiter, type Settings } from "./internal/limiter.ts"
 import * as limiterGate from "./internal/limiterGate.ts"
 import * as limiterKeys from "./internal/limiterKeys.ts"
@@ -125,12 +125,7 @@ export const layer = (options: Options): Layer.Layer<RateLimiter, never, QuotaSt
 export const layerConfig = (
   options: Configurable<Options>
 ): Layer.Layer<RateLimiter, Config.ConfigError, QuotaStore.QuotaStore> =>
-  Layer.effect(
-    RateLimiter,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(RateLimiter, configured(options, make))
 
 /** The provider of a layer behind a limiter, which the layer provides beside it. */
 export const withRateLimiter = (options: Options) => {

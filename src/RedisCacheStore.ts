@@ -19,7 +19,7 @@ import * as Metric from "effect/Metric"
 import { Redis } from "effect/persistence/Redis"
 import { CacheStore, type Entry, type Partition, type Service } from "./CacheStore.ts"
 import { entryOf, isNewer, type Limits, maxTextBytes, textOf } from "./internal/cacheText.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import * as lua from "./internal/lua/cache.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
@@ -52,12 +52,7 @@ export const layer = (options?: Options): Layer.Layer<CacheStore, never, Redis> 
 
 /** The same options, any of them as a `Config`; options that can never work are a `ConfigError`. */
 export const layerConfig = (options: Configurable<Options>): Layer.Layer<CacheStore, Config.ConfigError, Redis> =>
-  Layer.effect(
-    CacheStore,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(CacheStore, configured(options, make))
 
 /** Whether it is what it should be, and the text. */
 type Found = readonly [isOurs: boolean, text: string]

@@ -16,7 +16,7 @@ import type * as Scope from "effect/Scope"
 import { Redis } from "effect/persistence/Redis"
 import { CircuitBreakerStore, type Service } from "./CircuitBreakerStore.ts"
 import { keyOf } from "./internal/circuitExchange.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { finiteMillis } from "./internal/options.ts"
 import { RedisCircuits } from "./internal/redisCircuits.ts"
 
@@ -48,9 +48,4 @@ export const layer = (options?: Options): Layer.Layer<CircuitBreakerStore, never
 export const layerConfig = (
   options: Configurable<Options>
 ): Layer.Layer<CircuitBreakerStore, Config.ConfigError, Redis> =>
-  Layer.effect(
-    CircuitBreakerStore,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(CircuitBreakerStore, configured(options, make))

@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { Redis } from "effect/persistence/Redis"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import * as lua from "./internal/lua/vectors.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
@@ -34,8 +34,8 @@ import {
   maxTextBytes,
   otherDimensions,
   readText,
-  textOf,
-  unitOf
+  unitOf,
+  written
 } from "./internal/vectors.ts"
 import * as Metrics from "./Metrics.ts"
 import { type Match, type Service, type Tenant, VectorIndex } from "./VectorIndex.ts"
@@ -64,12 +64,7 @@ export const layer = (options?: Options): Layer.Layer<VectorIndex, never, Redis>
 
 /** The same options, any of them as a `Config`; options that can never work are a `ConfigError`. */
 export const layerConfig = (options: Configurable<Options>): Layer.Layer<VectorIndex, Config.ConfigError, Redis> =>
-  Layer.effect(
-    VectorIndex,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(VectorIndex, configured(options, make))
 
 const textsOf = (reply: unknown): ReadonlyArray<string> =>
   Array.isArray(reply) && reply.every((one: unknown) => typeof one === "string") ? reply : []
@@ -100,13 +95,12 @@ class Index implements Service {
 
   readonly add: Service["add"] = (partition, item, tenant) =>
     Effect.gen({ self: this }, function* () {
-      const unit = yield* accepted(unitOf(item.vector))
-      const text = yield* accepted(textOf(item.id, item.data))
-      const now = yield* Clock.currentTimeMillis
-      if (!(item.expiresAt > now)) {
+      const ready = yield* written(item)
+      if (ready === undefined) {
         yield* this.remove(partition, item.id)
         return
       }
+      const { now, text, unit } = ready
       const name = digest(partition)
       const keys = [...this.keys.partition(name), this.keys.all, this.keys.tenant(tenant)]
       const numbers = [now, instant(item.expiresAt), this.maxEntries, unit.length].map(String)

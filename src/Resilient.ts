@@ -21,7 +21,7 @@ import * as Fallback from "./Fallback.ts"
 import * as Gate from "./Gate.ts"
 import * as Guardrails from "./Guardrails.ts"
 import * as Hedge from "./Hedge.ts"
-import { config, configError, type Configurable } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { CacheKeeper } from "./internal/cacheKeeper.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import * as resilientEmbeddings from "./internal/resilientEmbeddings.ts"
@@ -144,9 +144,7 @@ export const layerConfig = <const O extends ConfigurableOptions>(
   ServicesOf<O> | Required[Used<O>]
 > => {
   const { providers, ...slots } = options as Pick<Options, "providers"> & Configurable<Slots> // what O extends
-  const made = Effect.flatMap(config<Slots>(slots), (read) =>
-    Effect.flatten(Effect.try({ try: () => stack(providers, read), catch: configError }))
-  )
+  const made = configured(slots, (read: Slots) => stack(providers, read))
   return Layer.effectContext(made) as Layer.Layer<
     LlmProvider.LlmProvider | Provided[Used<O>],
     ErrorOf<O> | Config.ConfigError,

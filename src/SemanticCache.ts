@@ -21,7 +21,7 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as CacheStore from "./CacheStore.ts"
 import { cacheable } from "./internal/cacheable.ts"
 import { CacheKeeper, type Saved } from "./internal/cacheKeeper.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { type Isolation, partitionOf, scopeOf } from "./internal/isolation.ts"
 import { between, finiteMillis, integer } from "./internal/options.ts"
 import * as requestKey from "./internal/requestKey.ts"
@@ -152,12 +152,7 @@ export const layer = (options?: Options): Layer.Layer<SemanticCache, never, Need
 
 /** The same options, any of them as a `Config`; options that can never work are a `ConfigError`. */
 export const layerConfig = (options: Configurable<Options>): Layer.Layer<SemanticCache, Config.ConfigError, Needs> =>
-  Layer.effect(
-    SemanticCache,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(SemanticCache, configured(options, make))
 
 /** The provider of a layer behind a semantic cache, which the layer provides beside it. */
 export const withSemanticCache = (options?: Options) => {

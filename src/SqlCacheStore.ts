@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import { CacheStore, type Service } from "./CacheStore.ts"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 import { open } from "./internal/sqlCacheStore.ts"
@@ -63,9 +63,4 @@ export const layer = (options?: Options): Layer.Layer<CacheStore, StoreUnavailab
 export const layerConfig = (
   options: Configurable<Options>
 ): Layer.Layer<CacheStore, StoreUnavailable | Config.ConfigError, SqlClient> =>
-  Layer.effect(
-    CacheStore,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(CacheStore, configured(options, make))

@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { between, finiteMillis } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 import { open } from "./internal/sqlOpen.ts"
@@ -72,9 +72,4 @@ export const layer = (options?: Options): Layer.Layer<QuotaStore, StoreUnavailab
 export const layerConfig = (
   options: Configurable<Options>
 ): Layer.Layer<QuotaStore, StoreUnavailable | Config.ConfigError, SqlClient> =>
-  Layer.effect(
-    QuotaStore,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(QuotaStore, configured(options, make))

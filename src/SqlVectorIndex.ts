@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { finiteMillis, integer } from "./internal/options.ts"
 import type { StoreUnavailable } from "./internal/reasons.ts"
 import { open } from "./internal/sqlVectorIndex.ts"
@@ -63,9 +63,4 @@ export const layer = (options?: Options): Layer.Layer<VectorIndex, StoreUnavaila
 export const layerConfig = (
   options: Configurable<Options>
 ): Layer.Layer<VectorIndex, StoreUnavailable | Config.ConfigError, SqlClient> =>
-  Layer.effect(
-    VectorIndex,
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+  Layer.effect(VectorIndex, configured(options, make))

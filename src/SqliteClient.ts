@@ -19,7 +19,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { makeCompilerSqlite } from "effect/sql/Statement"
-import { type Configurable, config, configError } from "./internal/configurable.ts"
+import { type Configurable, configured } from "./internal/configurable.ts"
 import { finiteMillis } from "./internal/options.ts"
 import { attempt, SqliteConnection } from "./internal/sqliteConnection.ts"
 
@@ -49,12 +49,7 @@ export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlErr
 /** The same options, any of them as a `Config`; options that can never work are a `ConfigError`. */
 export const layerConfig = (
   options: Configurable<Options>
-): Layer.Layer<SqlClient.SqlClient, SqlError | Config.ConfigError> =>
-  layerOf(
-    Effect.flatMap(config(options), (options) =>
-      Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
-    )
-  )
+): Layer.Layer<SqlClient.SqlClient, SqlError | Config.ConfigError> => layerOf(configured(options, make))
 
 const layerOf = <E>(made: Effect.Effect<SqlClient.SqlClient, E, Scope.Scope | Reactivity.Reactivity>) =>
   Layer.provide(Layer.effect(SqlClient.SqlClient, made), Reactivity.layer)

@@ -8,7 +8,7 @@ import * as Metrics from "../Metrics.ts"
 import type { Service, Tenant } from "../VectorIndex.ts"
 import { type Chroma, type Collection, type Found, type Gone, type Named, Refused, unavailable } from "./chroma.ts"
 import type { StoreUnavailable } from "./reasons.ts"
-import { accepted, Best, instant, maxTextBytes, otherDimensions, readText, textOf, unitOf } from "./vectors.ts"
+import { accepted, Best, instant, maxTextBytes, otherDimensions, readText, unitOf, written } from "./vectors.ts"
 
 export interface Settings {
   /** Of the names of all collections. */
@@ -47,13 +47,12 @@ export class ChromaIndex implements Service {
 
   readonly add: Service["add"] = (partition, item, tenant) =>
     Effect.gen({ self: this }, function* () {
-      const unit = yield* accepted(unitOf(item.vector))
-      const text = yield* accepted(textOf(item.id, item.data))
-      const now = yield* Clock.currentTimeMillis
-      if (!(item.expiresAt > now)) {
+      const ready = yield* written(item)
+      if (ready === undefined) {
         yield* this.remove(partition, item.id)
         return
       }
+      const { now, text, unit } = ready
       const name = this.nameOf(partition)
       const record = {
         ids: [digest(item.id)],

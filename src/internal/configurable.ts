@@ -2,7 +2,7 @@
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
@@ -48,7 +48,16 @@ const isPlain = (input: unknown): input is Record<string, unknown> =>
   typeof input === "object" && input !== null && Object.getPrototypeOf(input) === Object.prototype
 
 /** Options that were read and can never work. */
-export const configError = (cause: unknown): Config.ConfigError =>
+const configError = (cause: unknown): Config.ConfigError =>
   new Config.ConfigError(
     new ConfigProvider.SourceError({ message: cause instanceof Error ? cause.message : String(cause) })
+  )
+
+/** What is made of the options; those that can never work are a `ConfigError`, too. */
+export const configured = <A, S, E, R>(
+  input: Configurable<A>,
+  make: (options: A) => Effect.Effect<S, E, R>
+): Effect.Effect<S, E | Config.ConfigError, R> =>
+  Effect.flatMap(config(input), (options) =>
+    Effect.flatten(Effect.try({ try: () => make(options), catch: configError }))
   )

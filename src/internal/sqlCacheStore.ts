@@ -12,10 +12,10 @@ import * as Metrics from "../Metrics.ts"
 import { CacheSweeper } from "./cacheSweeper.ts"
 import { entryOf, isNewer, type Limits, mark, maxTextBytes, textOf } from "./cacheText.ts"
 import type { StoreUnavailable } from "./reasons.ts"
-import { Commands } from "./sqlCommands.ts"
+import type { Commands } from "./sqlCommands.ts"
 import { schemaOf, type Statements, statementsOf } from "./sqlCacheTables.ts"
 import { idOf } from "./sqlRows.ts"
-import { dialectOf, start } from "./sqlStart.ts"
+import { opened } from "./sqlStart.ts"
 
 export interface Settings extends Limits {
   readonly prefix: string
@@ -34,15 +34,11 @@ const maxSteps = 100_000
 const overhead = 100
 
 export const open = (client: SqlClient, settings: Settings): Effect.Effect<Store, StoreUnavailable, Scope.Scope> =>
-  Effect.gen(function* () {
-    const sql = client.withoutTransforms()
-    const name = yield* dialectOf(sql)
-    const commands = new Commands(sql, name)
-    yield* start(sql, commands, schemaOf(settings.prefix, name === "postgres"))
-    const store = new Store(sql, commands, settings, yield* Effect.context())
-    yield* Effect.addFinalizer(() => store.close)
-    return store
-  })
+  opened(
+    client,
+    (isPostgres) => schemaOf(settings.prefix, isPostgres),
+    (sql, commands, context) => new Store(sql, commands, settings, context)
+  )
 
 export class Store implements Service {
   readonly external = true

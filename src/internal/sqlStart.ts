@@ -1,10 +1,12 @@
 /** How a store in a database begins: with a dialect that it speaks, and with tables of the version that it knows. */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import { isSqlError, SqlError, UnknownError } from "effect/sql/SqlError"
 import { StoreUnavailable } from "./reasons.ts"
-import type { Commands } from "./sqlCommands.ts"
+import { Commands } from "./sqlCommands.ts"
 
 export type Name = "sqlite" | "postgres"
 
@@ -43,6 +45,22 @@ export const start = (
       ? Effect.void
       : unusable(commands.store, `the tables are of version ${found}, this knows ${schema.version}: update it`)
   )
+
+/** A store with its tables, until the scope ends. */
+export const opened = <S extends { readonly close: Effect.Effect<void> }>(
+  client: SqlClient.SqlClient,
+  schemaOf: (isPostgres: boolean) => Schema,
+  make: (sql: SqlClient.SqlClient, commands: Commands, context: Context.Context<never>) => S
+): Effect.Effect<S, StoreUnavailable, Scope.Scope> =>
+  Effect.gen(function* () {
+    const sql = client.withoutTransforms()
+    const name = yield* dialectOf(sql)
+    const commands = new Commands(sql, name)
+    yield* start(sql, commands, schemaOf(name === "postgres"))
+    const store = make(sql, commands, yield* Effect.context())
+    yield* Effect.addFinalizer(() => store.close)
+    return store
+  })
 
 const unusable = (store: string, description: string): Effect.Effect<never, StoreUnavailable> =>
   Effect.fail(new StoreUnavailable({ store, operation: "start", description }))

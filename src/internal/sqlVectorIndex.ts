@@ -11,9 +11,9 @@ import * as Metrics from "../Metrics.ts"
 import type { Match, NearestOptions, Service, Size, Tenant } from "../VectorIndex.ts"
 import { CacheSweeper } from "./cacheSweeper.ts"
 import type { StoreUnavailable } from "./reasons.ts"
-import { Commands } from "./sqlCommands.ts"
+import type { Commands } from "./sqlCommands.ts"
 import { idOf } from "./sqlRows.ts"
-import { dialectOf, start } from "./sqlStart.ts"
+import { opened } from "./sqlStart.ts"
 import { schemaOf, type Statements, statementsOf } from "./sqlVectorTables.ts"
 import {
   accepted,
@@ -26,8 +26,8 @@ import {
   maxTextBytes,
   otherDimensions,
   readText,
-  textOf,
-  unitOf
+  unitOf,
+  written
 } from "./vectors.ts"
 
 export interface Settings {
@@ -52,15 +52,11 @@ const overhead = 100
 const pageBytes = 2 ** 21
 
 export const open = (client: SqlClient, settings: Settings): Effect.Effect<Index, StoreUnavailable, Scope.Scope> =>
-  Effect.gen(function* () {
-    const sql = client.withoutTransforms()
-    const name = yield* dialectOf(sql)
-    const commands = new Commands(sql, name)
-    yield* start(sql, commands, schemaOf(settings.prefix, name === "postgres"))
-    const index = new Index(sql, commands, settings, yield* Effect.context())
-    yield* Effect.addFinalizer(() => index.close)
-    return index
-  })
+  opened(
+    client,
+    (isPostgres) => schemaOf(settings.prefix, isPostgres),
+    (sql, commands, context) => new Index(sql, commands, settings, context)
+  )
 
 export class Index implements Service {
   readonly external = true
@@ -82,13 +78,12 @@ export class Index implements Service {
 
   readonly add: Service["add"] = (partition, item, tenant) =>
     Effect.gen({ self: this }, function* () {
-      const unit = yield* accepted(unitOf(item.vector))
-      const text = yield* accepted(textOf(item.id, item.data))
-      const now = yield* Clock.currentTimeMillis
-      if (!(item.expiresAt > now)) {
+      const ready = yield* written(item)
+      if (ready === undefined) {
         yield* this.remove(partition, item.id)
         return
       }
+      const { now, text, unit } = ready
       const names = [partitionOf(partition), idOf("V", item.id), tenantOf(tenant)]
       const vector = bytesOf(unit)
       const bytes = [...names, text].reduce((sum, text) => sum + Buffer.byteLength(text), overhead + vector.byteLength)

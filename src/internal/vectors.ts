@@ -1,5 +1,6 @@
 /** Vectors of length one: how they are made, compared by their cosine, and told apart by the signs of their numbers. */
 import { Buffer } from "node:buffer"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { weightOf } from "./weight.ts"
@@ -49,6 +50,22 @@ export const unitOf = (vector: Numbers): Float32Array | VectorRefused => {
 export const accepted = <A>(made: A | VectorRefused): Effect.Effect<A, VectorRefused> =>
   made instanceof VectorRefused ? Effect.fail(made) : Effect.succeed(made)
 
+interface Item {
+  readonly id: string
+  readonly vector: Numbers
+  readonly data: unknown
+  readonly expiresAt: number
+}
+
+/** An item as it is written down; `undefined` where it has expired already. */
+export const written = ({ data, expiresAt, id, vector }: Item) =>
+  Effect.gen(function* () {
+    const unit = yield* accepted(unitOf(vector))
+    const text = yield* accepted(textOf(id, data))
+    const now = yield* Clock.currentTimeMillis
+    return expiresAt > now ? { unit, text, now } : undefined
+  })
+
 export const otherDimensions = (got: number): VectorRefused =>
   new VectorRefused({ rule: `vector must have the dimensions of its partition, got ${got}` })
 
@@ -61,7 +78,7 @@ export const dataWeight = (data: unknown): number | VectorRefused => {
 }
 
 /** An item but for its vector, as a text: JSON escapes what no database takes. */
-export const textOf = (id: string, data: unknown): string | VectorRefused => {
+const textOf = (id: string, data: unknown): string | VectorRefused => {
   try {
     const json = JSON.stringify([id, data])
     return Buffer.byteLength(json) <= maxTextBytes ? json : dataRefused()
