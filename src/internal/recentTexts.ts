@@ -29,6 +29,10 @@ export class RecentTexts<A> {
   private hand = 0
   private readonly most: number
   private readonly before: Int32Array | undefined
+  /** What was asked for last: what is not known is mostly set then. */
+  private asked = ""
+  private askedBeside = ""
+  private sum: number = sumOf("", "")
 
   /**
    * `most`: how many characters all that are remembered have at most, of one or two bytes each. `again`: a text is remembered
@@ -42,6 +46,9 @@ export class RecentTexts<A> {
   /** A text may come with another, short one, as a name comes with a first name. */
   get(text: string, beside = ""): A | undefined {
     const sum = sumOf(text, beside)
+    this.asked = text
+    this.askedBeside = beside
+    this.sum = sum
     const place = this.place(sum)
     for (let i = 0; i < place.length; i++) {
       const one = place[i]
@@ -53,7 +60,7 @@ export class RecentTexts<A> {
   /** A text that is too long is not remembered. */
   set(text: string, known: A, beside = ""): void {
     if (text.length + beside.length > longest) return
-    const sum = sumOf(text, beside)
+    const sum = text === this.asked && beside === this.askedBeside ? this.sum : sumOf(text, beside)
     if (this.before !== undefined && this.isFirst(this.before, sum)) return
     const place = this.place(sum)
     if (place.length === shared) this.leave(place)
