@@ -16,7 +16,7 @@ import * as Attempts from "./Attempts.ts"
 import * as Deadline from "./Deadline.ts"
 import { Allowance } from "./internal/allowance.ts"
 import { beforeFirstPart } from "./internal/beforeFirstPart.ts"
-import { onFailure } from "./internal/onFailure.ts"
+import { failureOf } from "./internal/onFailure.ts"
 import { between, integer, millis, positiveMillis } from "./internal/options.ts"
 import { consequence, type LlmError } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
@@ -61,9 +61,11 @@ export const make = (options: Options = {}) => {
     return beforeFirstPart(inner, (attempting) =>
       Effect.suspend(() => {
         allowance?.deposit()
-        return onFailure(attempting.run(inner), (error) =>
-          new Retrying(settings, allowance, () => attempting.run(inner)).after(error)
-        )
+        return Effect.catchCause(attempting.run(inner), (cause) => {
+          const error = failureOf(cause)
+          if (error === undefined) return Effect.failCause(cause)
+          return new Retrying(settings, allowance, () => attempting.run(inner)).after(error)
+        })
       })
     )
   }
