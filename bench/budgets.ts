@@ -1,11 +1,11 @@
 /** A budget in this process: what it adds to a call, alone and with a limiter, and a call that it refuses. */
 import { circuitBreaker, ConsecutiveBreaker, handleAll } from "cockatiel"
-import { Context, Effect, Layer, Scope } from "effect"
+import { Context, Effect, Layer } from "effect"
 import Opossum from "opossum"
-import { Budget, Caller, LlmProvider, LlmRequest, Pricing, QuotaStore, RateLimiter } from "../src/index.ts"
+import { Budget, Caller, type LlmProvider, LlmRequest, Pricing, QuotaStore, RateLimiter } from "../src/index.ts"
 import * as Gate from "../src/Gate.ts"
 import { LlmResponse } from "../src/LlmResponse.ts"
-import { awaited, inFiber, type Suite } from "./harness.ts"
+import { awaited, inFiber, servicesOf, type Suite } from "./harness.ts"
 
 const request = LlmRequest.makeUnsafe({ prompt: "What is ballast good for?", maxOutputTokens: 100 })
 const model = { provider: "bench", model: "bench", endpoint: "bench", credential: "none" }
@@ -31,7 +31,7 @@ const gates = (budget: Budget.Options) => {
   const layer = Layer.merge(Budget.layer(budget), RateLimiter.layer({ requestsPerMinute: 1_000_000_000 })).pipe(
     Layer.provide(Layer.merge(Layer.fresh(QuotaStore.layerMemory), prices))
   )
-  const services = Effect.runSync(Layer.buildWithScope(layer, Effect.runSync(Scope.make())))
+  const services = servicesOf(layer)
   return {
     budget: Context.get(services, Budget.Budget).gate,
     limiter: Context.get(services, RateLimiter.RateLimiter).gate

@@ -3,13 +3,14 @@ import { InMemoryCache } from "@langchain/core/caches"
 import { generateText, type LanguageModelMiddleware, wrapLanguageModel } from "ai"
 import { MockLanguageModelV3 } from "ai/test"
 import { Cacheable } from "cacheable"
-import { Context, Effect, Layer, Scope } from "effect"
-import Keyv from "keyv"
+import { Effect, Layer, Schema, Scope } from "effect"
+import { Persistable, PersistedCache, Persistence } from "effect/persistence"
+import { Keyv } from "keyv"
 import { LRUCache } from "lru-cache"
-import { createHash } from "node:crypto"
 import { Cache, CacheStore, LlmProvider, LlmRequest } from "../src/index.ts"
 import { LlmResponse } from "../src/LlmResponse.ts"
-import { awaited, eachInFiber, type Suite } from "./harness.ts"
+import { awaited, built, eachInFiber, type Suite } from "./harness.ts"
+import { keyOf } from "./stacks.ts"
 
 const prose = 'The quick brown fox said "no" to the lazy dog.\n'.repeat(44)
 const text = "Weight low in a ship."
@@ -29,18 +30,16 @@ const provider: LlmProvider.Service = {
   }
 }
 
-const built = Layer.buildWithScope(
-  Cache.layer({ isolation: "shared" }).pipe(Layer.provide(CacheStore.layerMemory())),
-  Effect.runSync(Scope.make())
-)
-const ballast = Context.get(Effect.runSync(built), Cache.Cache).wrap(provider)
+const ballast = built(
+  Cache.Cache,
+  Cache.layer({ isolation: "shared" }).pipe(Layer.provide(CacheStore.layerMemory()))
+).wrap(provider)
 
 /** 2 KB, never the same object twice. */
 const fresh = (): LlmRequest.LlmRequest => LlmRequest.makeUnsafe({ prompt: prose, temperature: 0 })
 let turn = 0
 const unseen = (): LlmRequest.LlmRequest => LlmRequest.makeUnsafe({ prompt: `${turn++} ${prose}`, temperature: 0 })
 
-const keyOf = (request: LlmRequest.LlmRequest) => createHash("sha256").update(JSON.stringify(request)).digest("hex")
 const lru = new LRUCache<string, LlmResponse>({ max: 10_000 })
 const keyv = new Keyv()
 const cacheable = new Cacheable()
@@ -50,6 +49,17 @@ lru.set(key, answer)
 await keyv.set(key, answer.parts)
 await cacheable.set(key, answer.parts)
 await langchain.update(prose, "bench", [{ text }])
+
+class Asked extends Persistable.Class<{ payload: { readonly request: LlmRequest.LlmRequest } }>()("Asked", {
+  primaryKey: ({ request }) => keyOf(request),
+  success: Schema.String
+}) {}
+const persisted = Effect.runSync(
+  PersistedCache.make<Asked>(() => Effect.succeed(text), { storeId: "bench", timeToLive: () => "1 hour" }).pipe(
+    Effect.provide(Persistence.layerMemory),
+    Effect.provideService(Scope.Scope, Effect.runSync(Scope.make()))
+  )
+)
 
 const vercelModel = new MockLanguageModelV3({
   doGenerate: {
@@ -81,14 +91,21 @@ const vercelCall = {
   temperature: 0
 }
 
+const asked = () =>
+  Effect.provideService(LlmProvider.generateText({ prompt: prose, temperature: 0 }), LlmProvider.LlmProvider, ballast)
+
 export const hitSuite: Suite = {
   name: "A cache hit, a fresh request of 2 KB, its key included",
   base: "Ballast",
   cases: [
     eachInFiber("Ballast", () => ballast.generate(fresh())),
+    awaited("Ballast generateText, runPromise", () => Effect.runPromise(asked())),
     eachInFiber("lru-cache with SHA-256 of its JSON", () => Effect.sync(() => lru.get(keyOf(fresh())))),
     awaited("keyv with SHA-256 of its JSON", () => keyv.get(keyOf(fresh()))),
     awaited("cacheable with SHA-256 of its JSON", () => cacheable.get(keyOf(fresh()))),
+    eachInFiber("effect/persistence PersistedCache in memory with SHA-256 of its JSON", () =>
+      persisted.get(new Asked({ request: fresh() }))
+    ),
     awaited("LangChain InMemoryCache.lookup", () => langchain.lookup(prose, "bench")),
     awaited("Vercel AI SDK, cache middleware, doGenerate", async () => vercel.doGenerate({ ...vercelCall })),
     awaited("Vercel AI SDK, cache middleware, generateText", () => generateText({ model: vercel, prompt: prose }))
@@ -109,6 +126,8 @@ export const manyHitsSuite: Suite = {
   ]
 }
 
+const missed = new InMemoryCache()
+
 export const missSuite: Suite = {
   name: "A cache miss that is stored, a fresh request of 2 KB",
   base: "Ballast",
@@ -119,6 +138,10 @@ export const missSuite: Suite = {
         const name = keyOf(unseen())
         if (lru.get(name) === undefined) lru.set(name, answer)
       })
-    )
+    ),
+    awaited("LangChain InMemoryCache, lookup and update", async () => {
+      const prompt = `${turn++} ${prose}`
+      if ((await missed.lookup(prompt, "bench")) === null) await missed.update(prompt, "bench", [{ text }])
+    })
   ]
 }

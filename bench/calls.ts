@@ -5,7 +5,7 @@ import { MockLanguageModelV3 } from "ai/test"
 import { Effect } from "effect"
 import { LlmProvider, Resilient } from "../src/index.ts"
 import { awaited, inFiber, type Suite } from "./harness.ts"
-import { async } from "./policies.ts"
+import { async } from "./stacks.ts"
 
 const stack = Resilient.make({ retry: {}, degrade: { static: "sorry" } }, 2)([async, async])
 const ballast = LlmProvider.generateText("What is ballast?").pipe(Effect.provideService(LlmProvider.LlmProvider, stack))

@@ -1,9 +1,12 @@
 /** What guards cost: on a stream, delta by delta, and on a request that was not seen before. */
+import { AIMessageChunk } from "@langchain/core/messages"
+import { FakeStreamingChatModel } from "@langchain/core/utils/testing"
 import { simulateReadableStream, streamText } from "ai"
 import { MockLanguageModelV3 } from "ai/test"
-import { Effect, Stream } from "effect"
-import { Guard, Guardrails, type LlmProvider, LlmRequest, type LlmResponse, Resilient } from "../src/index.ts"
-import { awaited, eachInFiber, inFiber, type Suite } from "./harness.ts"
+import { Effect, Layer, Stream } from "effect"
+import { LanguageModel } from "effect/ai"
+import { Guard, Guardrails, LlmProvider, LlmRequest, type LlmResponse, Resilient } from "../src/index.ts"
+import { awaited, built, eachInFiber, inFiber, type Suite } from "./harness.ts"
 
 const request = LlmRequest.makeUnsafe("What is ballast?")
 const words = "Ballast is weight low in a ship, which keeps it upright when the wind gusts from the side. "
@@ -56,6 +59,15 @@ const vercelModel = new MockLanguageModelV3({
 /** All that a stream passes that needs no store: deadline, telemetry, guard, fallback, retry, gates, timeouts. */
 const stack = Resilient.make({ retry: {}, outputGuard: {} }, 1)([bare])
 
+const langchain = new FakeStreamingChatModel({ chunks: deltas.map((content) => new AIMessageChunk(content)) })
+
+/** Through `effect/ai`. */
+const modelOver = (provider: LlmProvider.Service) => {
+  const inner = Layer.succeed(LlmProvider.LlmProvider, provider)
+  const model = built(LanguageModel.LanguageModel, LlmProvider.languageModel.pipe(Layer.provide(inner)))
+  return Stream.runDrain(model.streamText({ prompt: "What is ballast?" }))
+}
+
 const read = ({ stream }: LlmProvider.Service) => Effect.suspend(() => Stream.runDrain(stream(request)))
 
 export const streamSuite: Suite = {
@@ -66,6 +78,11 @@ export const streamSuite: Suite = {
     inFiber("Ballast, the output guard with its defaults", read(sensitive)),
     inFiber("Ballast, three guards", read(all)),
     inFiber("Ballast, the stack with telemetry, retry, timeouts and the output guard", read(stack)),
+    inFiber("effect/ai LanguageModel.streamText, no guard", modelOver(bare)),
+    inFiber("effect/ai LanguageModel.streamText over that stack", modelOver(stack)),
+    awaited("LangChain FakeStreamingChatModel.stream, no guard", async () => {
+      for await (const _ of await langchain.stream("What is ballast?"));
+    }),
     awaited("Vercel AI SDK, streamText, no guard", async () => {
       for await (const _ of streamText({ model: vercelModel, prompt: "What is ballast?" }).textStream);
     })

@@ -2,7 +2,7 @@
  * Measures several ways to do the same thing in one process: every round runs every case once, in random order, and the
  * medians are compared with those of one of them. Absolute times move with the machine; ratios of one run are what counts.
  */
-import { Context, Effect, Layer, Scope } from "effect"
+import { Context, Effect, Layer, References, Scope } from "effect"
 
 export interface Case {
   readonly name: string
@@ -26,16 +26,18 @@ export interface Row {
   readonly bytes: number
 }
 
-const rounds = 11
+export const rounds = 11
 const target = 120 // milliseconds a round of one case takes
 
-/** The service of a layer, which lives as long as the process. */
-export const built = <I, S>(tag: Context.Key<I, S>, layer: Layer.Layer<I>): S =>
-  Effect.runSync(
-    Effect.flatMap(Scope.make(), (scope) =>
-      Effect.map(Layer.buildWithScope(layer, scope), (services) => Context.get(services, tag))
-    )
+/** The services of a layer that is built at once and lives as long as the process; what it warns of is left out of the report. */
+export const servicesOf = <I, E>(layer: Layer.Layer<I, E>): Context.Context<I> =>
+  Layer.buildWithScope(layer, Effect.runSync(Scope.make())).pipe(
+    Effect.provideService(References.MinimumLogLevel, "Error"),
+    Effect.runSync
   )
+
+export const built = <I, S, E>(tag: Context.Key<I, S>, layer: Layer.Layer<I, E>): S =>
+  Context.get(servicesOf(layer), tag)
 
 /** A case that runs an effect again and again in one fiber. */
 export const inFiber = (name: string, self: Effect.Effect<unknown, unknown>): Case => ({
@@ -67,6 +69,30 @@ export const awaited = (name: string, self: () => Promise<unknown>): Case => ({
   }
 })
 
+/** A case of `n` calls, so many of them under way at any time. */
+export const atOnce = (width: number, name: string, call: Effect.Effect<unknown, unknown>): Case => ({
+  name,
+  run: (n) => {
+    let left = n
+    const worker = Effect.whileLoop({ while: () => left-- > 0, body: () => call, step: () => {} })
+    return Effect.runPromise(
+      Effect.forEach(Array.from({ length: width }), () => worker, { concurrency: "unbounded", discard: true })
+    )
+  }
+})
+
+/** A case of `n` crowds one after the other, whose members all come at once. */
+export const inCrowds = (size: number, name: string, call: Effect.Effect<unknown, unknown>): Case => {
+  const members = Array.from({ length: size }, (_, i) => i)
+  const crowd = Effect.forEach(members, () => call, { concurrency: "unbounded", discard: true })
+  return {
+    name,
+    run: async (n) => {
+      for (let i = 0; i < n; i++) await Effect.runPromise(crowd)
+    }
+  }
+}
+
 const time = async (one: Case, n: number): Promise<number> => {
   const began = process.hrtime.bigint()
   await one.run(n)
@@ -82,27 +108,34 @@ const calibrate = async (one: Case): Promise<number> => {
 }
 
 /** The young generation alone: a full collection gives pages back, and the next round would pay for getting them again. */
-const collect = (): void => void globalThis.gc?.({ type: "minor", execution: "sync" })
+export const collect = (): void => {
+  globalThis.gc?.({ type: "minor", execution: "sync" })
+}
 
 /** Bytes allocated for each operation, from the growth of the young generation between two collections. */
 const allocation = async (one: Case, count: number): Promise<number> => {
-  const n = Math.min(500, count) // so few that no collection comes between
-  const samples: Array<number> = []
-  for (let i = 0; i < 5; i++) {
+  const grown = async (n: number) => {
     collect()
     const before = process.memoryUsage().heapUsed
     await one.run(n)
-    samples.push((process.memoryUsage().heapUsed - before) / n)
+    return (process.memoryUsage().heapUsed - before) / n
   }
+  const few = Math.min(10, count)
+  const n = Math.min(500, count, Math.max(few, Math.round(young / (await grown(few))))) // no collection comes between
+  const samples: Array<number> = []
+  for (let i = 0; i < 5; i++) samples.push(await grown(n))
   return quantile(samples, 0.5)
 }
 
-const quantile = (values: ReadonlyArray<number>, share: number): number => {
+/** Well below the size of the young generation that `npm run bench` asks for. */
+const young = 8 * 2 ** 20
+
+export const quantile = (values: ReadonlyArray<number>, share: number): number => {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
-const shuffled = <A>(values: ReadonlyArray<A>): Array<A> =>
+export const shuffled = <A>(values: ReadonlyArray<A>): Array<A> =>
   values
     .map((value) => [Math.random(), value] as const)
     .toSorted(([a], [b]) => a - b)

@@ -2,7 +2,7 @@
 import { createHash, hash } from "node:crypto"
 import { InMemoryCache } from "@langchain/core/caches"
 import { Prompt } from "effect/ai"
-import { LlmRequest } from "../src/index.ts"
+import type { LlmRequest } from "../src/index.ts"
 import * as requestKey from "../src/internal/requestKey.ts"
 import type { Case, Suite } from "./harness.ts"
 

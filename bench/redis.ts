@@ -7,23 +7,13 @@ import { Context, Effect, Layer, Scope } from "effect"
 import { RateLimiter as EffectLimiter, Redis } from "effect/persistence"
 import { RateLimiterRedis } from "rate-limiter-flexible"
 import { createClient } from "redis"
-import { RateLimiter } from "../src/index.ts"
+import * as Gate from "../src/Gate.ts"
+import { Budget, LlmRequest, Pricing, RateLimiter } from "../src/index.ts"
 import * as RedisQuotaStore from "../src/RedisQuotaStore.ts"
-import type { Case, Suite } from "./harness.ts"
+import { atOnce, type Case, type Suite } from "./harness.ts"
+import { answer, provider } from "./stacks.ts"
 
 const many = 1_000_000_000
-
-/** `n` calls, so many of them under way at any time. */
-const atOnce = (width: number, name: string, call: Effect.Effect<unknown, unknown>): Case => ({
-  name,
-  run: (n) => {
-    let left = n
-    const worker = Effect.whileLoop({ while: () => left-- > 0, body: () => call, step: () => {} })
-    return Effect.runPromise(
-      Effect.forEach(Array.from({ length: width }), () => worker, { concurrency: "unbounded", discard: true })
-    )
-  }
-})
 
 const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, "127.0.0.1")
@@ -45,7 +35,10 @@ const cases = async (url: string): Promise<(width: number) => ReadonlyArray<Case
   const scope = Effect.runSync(Scope.make())
   const connection = NodeRedis.layer({ url })
   const limiters = Layer.mergeAll(
-    RateLimiter.layer({ requestsPerMinute: many }).pipe(Layer.provide(RedisQuotaStore.layer())),
+    // so that a machine that is too busy makes the run fail, and not each process go on with its own share
+    RateLimiter.layer({ requestsPerMinute: many, onStoreError: "fail" }).pipe(
+      Layer.provide(RedisQuotaStore.layer({ commandTimeout: "10 seconds" }))
+    ),
     EffectLimiter.layer.pipe(Layer.provide(EffectLimiter.layerStoreRedis({ prefix: "effect:" })))
   )
   const services = await Effect.runPromise(Layer.buildWithScope(Layer.provideMerge(limiters, connection), scope))
@@ -74,17 +67,57 @@ const cases = async (url: string): Promise<(width: number) => ReadonlyArray<Case
   ]
 }
 
-const suites = async (): Promise<ReadonlyArray<Suite>> => {
-  if (spawnSync("redis-server", ["--version"]).status !== 0) {
-    console.log("No redis-server on this machine: the suites over Redis are left out.\n")
-    return []
-  }
-  const at = await cases(await started())
-  return [1, 100].map((width) => ({
+/** Scripts that one call through a budget and a limiter has Redis run: until the provider is asked, and from then on. */
+const trips = async (url: string): Promise<{ readonly admit: number; readonly settle: number }> => {
+  const layer = Layer.mergeAll(Budget.layer({ limits: [{ usd: 1e6 }] }), RateLimiter.layer({ requestsPerMinute: many }))
+  const connection = NodeRedis.layer({ url })
+  const program = Effect.gen(function* () {
+    const redis = yield* Redis.Redis
+    const stats = Effect.map(Effect.orDie(redis.send<string>("INFO", "commandstats")), (text) =>
+      [...text.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0)
+    )
+    let asked = 0
+    const counting = provider(
+      Effect.map(stats, (now) => {
+        asked = now
+        return answer
+      })
+    )
+    const gates = [(yield* Budget.Budget).gate, (yield* RateLimiter.RateLimiter).gate]
+    const call = Gate.through(gates)(counting).generate(LlmRequest.makeUnsafe("What is ballast?"))
+    yield* call // the first one loads scripts
+    const before = yield* stats
+    yield* call
+    return { admit: asked - before, settle: (yield* stats) - asked }
+  })
+  const prices = Pricing.layerTable({ m: { input: 1, output: 1 } }, { base: "none" })
+  return Effect.runPromise(
+    program.pipe(
+      Effect.provide(
+        layer.pipe(
+          Layer.provide(RedisQuotaStore.layer({ group: "trips" })),
+          Layer.provide(prices),
+          Layer.provideMerge(connection)
+        )
+      )
+    )
+  )
+}
+
+export interface OverRedis {
+  readonly suites: ReadonlyArray<Suite>
+  readonly trips: { readonly admit: number; readonly settle: number }
+}
+
+/** `undefined` on a machine that has no Redis. */
+export const overRedis = async (): Promise<OverRedis | undefined> => {
+  if (spawnSync("redis-server", ["--version"]).status !== 0) return undefined
+  const url = await started()
+  const at = await cases(url)
+  const suites = [1, 100].map((width) => ({
     name: `A limit in Redis, ${width} at once`,
     base: "Ballast acquire",
     cases: at(width)
   }))
+  return { suites, trips: await trips(url) }
 }
-
-export const redisSuites = suites

@@ -3,7 +3,7 @@ import { Effect, Exit, Stream } from "effect"
 import { type Gate, LlmRequest, Resilient } from "../src/index.ts"
 import { inFiber, type Suite } from "./harness.ts"
 import { bare } from "./guards.ts"
-import { sync } from "./policies.ts"
+import { sync } from "./stacks.ts"
 
 const request = LlmRequest.makeUnsafe("What is ballast?")
 /** What any circuit breaker, limiter or budget is at least. */

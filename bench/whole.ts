@@ -1,110 +1,42 @@
 /** All policies together: a call that no cache has seen, and what they add to one through the `LanguageModel` of `effect/ai`. */
-import {
-  bulkhead,
-  circuitBreaker,
-  ConsecutiveBreaker,
-  ExponentialBackoff,
-  fallback,
-  handleAll,
-  retry,
-  timeout,
-  TimeoutStrategy,
-  wrap
-} from "cockatiel"
-import { Context, Effect, Layer, Metric, Schedule, Scope } from "effect"
+import { Effect, Layer } from "effect"
 import { LanguageModel } from "effect/ai"
-import { CircuitBreaker, RateLimiter } from "effect/persistence"
-import { LRUCache } from "lru-cache"
-import { createHash } from "node:crypto"
-import { RateLimiterMemory } from "rate-limiter-flexible"
-import { LlmProvider, LlmRequest, LlmResponse, Pricing, Resilient } from "../src/index.ts"
-import * as Stores from "../src/Stores.ts"
-import { awaited, built, eachInFiber, inFiber, type Suite } from "./harness.ts"
-import { async, sync } from "./policies.ts"
+import { LlmProvider, LlmRequest } from "../src/index.ts"
+import { awaited, eachInFiber, inFiber, servicesOf, type Suite } from "./harness.ts"
+import { answer, async, ballast, fromCockatiel, fromEffect, resilient, type Slots, slots, sync } from "./stacks.ts"
 
-const provider = Layer.succeed(LlmProvider.LlmProvider, { ...sync, model: "m" })
+const { cache: _, ...withoutCache } = slots
+const guards = { inputGuard: {}, outputGuard: {} }
 
-const Llm = Resilient.layer({
-  providers: [provider],
-  retry: {},
-  circuitBreaker: {},
-  rateLimiter: { requestsPerMinute: 1e9 },
-  budget: { limits: [{ usd: 1e6 }] },
-  inputGuard: {},
-  outputGuard: {},
-  degrade: { static: "sorry" }
-}).pipe(Layer.provide(Stores.layerMemory), Layer.provide(Pricing.layerTable({ m: { input: 1, output: 1 } })))
-
-const asking = async <E>(layer: Layer.Layer<LlmProvider.LlmProvider, E>): Promise<Effect.Effect<unknown, unknown>> => {
-  const built = Layer.buildWithScope(Layer.provide(LlmProvider.languageModel, layer), Effect.runSync(Scope.make()))
-  return Effect.provide(LanguageModel.generateText({ prompt: "What is ballast?" }), await Effect.runPromise(built))
+/** The same question over and over, through `effect/ai`. */
+const asking = (provider: LlmProvider.Service): Effect.Effect<unknown, unknown> => {
+  const inner = Layer.succeed(LlmProvider.LlmProvider, provider)
+  const services = servicesOf(LlmProvider.languageModel.pipe(Layer.provide(inner)))
+  return Effect.provide(LanguageModel.generateText({ prompt: "What is ballast?" }), services)
 }
 
 export const languageModelSuite: Suite = {
   name: "LanguageModel.generateText of effect/ai",
   base: "the bare provider",
-  cases: [inFiber("the bare provider", await asking(provider)), inFiber("Ballast, every policy on", await asking(Llm))]
+  cases: [
+    inFiber("the bare provider", asking(sync)),
+    inFiber("timeouts and telemetry, which are always there", asking(resilient(sync, {}))),
+    inFiber("these and guards", asking(resilient(sync, guards))),
+    inFiber("these and retry, breaker, budget and limiter", asking(resilient(sync, withoutCache))),
+    inFiber(
+      "Ballast, every policy on",
+      asking(resilient(sync, { ...withoutCache, ...guards, degrade: { static: "sorry" } }))
+    )
+  ]
 }
 
 const prose = "The quick brown fox said no to the lazy dog. ".repeat(46)
 let turn = 0
 const unseen = () => LlmRequest.makeUnsafe({ prompt: `${turn++} ${prose}`, maxOutputTokens: 100 })
 
-const Whole = Resilient.layer({
-  providers: [Layer.succeed(LlmProvider.LlmProvider, { ...async, model: "m" })],
-  cache: {},
-  retry: {},
-  circuitBreaker: {},
-  rateLimiter: { requestsPerMinute: 1e9 },
-  budget: { limits: [{ usd: 1e6 }] }
-}).pipe(
-  Layer.provide(Layer.fresh(Stores.layerMemory)),
-  Layer.provide(Pricing.layerTable({ m: { input: 1, output: 1 } }))
-)
-
-const whole = Context.get(
-  await Effect.runPromise(Layer.buildWithScope(Whole, Effect.runSync(Scope.make()))),
-  LlmProvider.LlmProvider
-)
-
-const keyOf = (request: LlmRequest.LlmRequest) => createHash("sha256").update(JSON.stringify(request)).digest("hex")
-const kept = new LRUCache<string, LlmResponse.LlmResponse>({ max: 10_000 })
-const flexible = new RateLimiterMemory({ points: 1e9, duration: 60 })
-const cockatiel = wrap(
-  fallback(handleAll, () => undefined),
-  retry(handleAll, { maxAttempts: 4, backoff: new ExponentialBackoff() }),
-  circuitBreaker(handleAll, { halfOpenAfter: 10_000, breaker: new ConsecutiveBreaker(5) }),
-  bulkhead(100, 100),
-  timeout(300_000, TimeoutStrategy.Aggressive)
-)
-const answer = await Effect.runPromise(async.generate(unseen()))
-const answered = () => Promise.resolve(answer)
-
-const breaker = built(
-  CircuitBreaker.CircuitBreaker,
-  CircuitBreaker.layer({ tripPolicy: CircuitBreaker.consecutive(5), openDuration: "30 seconds" }).pipe(
-    Layer.provide(Layer.fresh(CircuitBreaker.layerStoreMemory()))
-  )
-)
-const limiter = built(
-  RateLimiter.RateLimiter,
-  RateLimiter.layer.pipe(Layer.provide(Layer.fresh(RateLimiter.layerStoreMemory)))
-)
-const calls = Metric.counter("bench_calls")
-const keptByEffect = new LRUCache<string, LlmResponse.LlmResponse>({ max: 10_000 })
-const fromEffect = (request: LlmRequest.LlmRequest) =>
-  Effect.suspend(() => {
-    const key = keyOf(request)
-    if (keptByEffect.get(key) !== undefined) return Effect.succeed(answer)
-    const limited = limiter.consume({ key: "all", limit: 1e9, window: "1 minute", algorithm: "token-bucket" })
-    return breaker.execute(Effect.andThen(limited, async.generate(request)), { key: "m" }).pipe(
-      Effect.timeout("5 minutes"),
-      Effect.retry(Schedule.max([Schedule.exponential("1 second"), Schedule.recurs(4)])),
-      Effect.timeout("10 minutes"),
-      Effect.tap((response) => Effect.sync(() => keptByEffect.set(key, response))),
-      Effect.tap(() => Metric.update(calls, 1))
-    )
-  })
+const whole = ballast(async)
+const cockatiel = fromCockatiel(100, () => Promise.resolve(answer))
+const effect = fromEffect(async)
 
 export const missPathSuite: Suite = {
   name: "The whole way of a call that no cache has seen, 2 KB, guards off",
@@ -112,14 +44,29 @@ export const missPathSuite: Suite = {
   cases: [
     eachInFiber("Ballast, in a fiber", () => whole.generate(unseen())),
     awaited("Ballast, runPromise", () => Effect.runPromise(whole.generate(unseen()))),
-    awaited("cockatiel's stack, rate-limiter-flexible, lru-cache with SHA-256 of the JSON; no budget", async () => {
-      const request = unseen()
-      const key = keyOf(request)
-      if (kept.get(key) !== undefined) return
-      await flexible.consume("all")
-      const response = await cockatiel.execute(answered)
-      if (response !== undefined) kept.set(key, response)
-    }),
-    eachInFiber("Effect's own parts, lru-cache with SHA-256 of the JSON; no budget", () => fromEffect(unseen()))
+    awaited("cockatiel's stack, rate-limiter-flexible, lru-cache with SHA-256 of the JSON; no budget", () =>
+      cockatiel(unseen())
+    ),
+    eachInFiber("Effect's own parts, lru-cache with SHA-256 of the JSON; no budget", () => effect(unseen()))
+  ]
+}
+
+const { budget, cache, circuitBreaker, rateLimiter, retry } = slots
+const through = (name: string, used: Slots) => {
+  const stack = resilient(async, used)
+  return eachInFiber(name, () => stack.generate(unseen()))
+}
+
+export const missPartsSuite: Suite = {
+  name: "What each policy adds to such a call",
+  base: "timeouts and telemetry, which are always there",
+  cases: [
+    eachInFiber("the bare provider", () => async.generate(unseen())),
+    through("timeouts and telemetry, which are always there", {}),
+    through("these and the retry", { retry }),
+    through("these and the circuit breaker", { circuitBreaker }),
+    through("these and the limiter", { rateLimiter }),
+    through("these and the budget", { budget }),
+    through("these and the cache", { cache })
   ]
 }
