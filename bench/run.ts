@@ -2,6 +2,7 @@
  * `npm run bench`: every suite, memory and growth, as Markdown on standard output, and the report in `docs/benchmarks.md`. A name
  * on the command line runs what has it in its own, and writes no report.
  */
+import { fork } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { breakerPromiseSuite, breakerSuite, openSuite } from "./breakers.ts"
 import { budgetSuite, overBudgetSuite } from "./budgets.ts"
@@ -51,6 +52,21 @@ const inProcess = [
   missPartsSuite
 ]
 
+/** A suite in a process of its own, so that no figure depends on what the compiler has seen of others before. */
+const apart = (suite: Suite): Promise<ReadonlyArray<Row>> =>
+  new Promise((resolve, reject) => {
+    const child = fork(import.meta.filename, ["--rows", suite.name], { serialization: "advanced" })
+    child.on("message", (measured: ReadonlyArray<Row>) => resolve(measured))
+    child.on("exit", (code) => reject(new Error(`${suite.name}: its process ended with ${code}`)))
+  })
+
+if (process.argv[2] === "--rows") {
+  const suite = inProcess.find(({ name }) => name === process.argv[3])
+  const measured = suite === undefined ? [] : await measure(suite)
+  await new Promise((sent) => process.send?.(measured, sent))
+  process.exit(0)
+}
+
 const wanted = (process.argv[2] ?? "").toLowerCase()
 const isWanted = (name: string): boolean => name.toLowerCase().includes(wanted)
 /** Suites that are costly to make are made when a name can only mean them. */
@@ -64,9 +80,9 @@ const show = (section: string): void => {
   console.log(section)
 }
 
-const run = async (suites: ReadonlyArray<Suite>): Promise<void> => {
+const run = async (suites: ReadonlyArray<Suite>, rowsOf = measure): Promise<void> => {
   for (const suite of suites.filter(({ name }) => isWanted(name))) {
-    const measured = await measure(suite)
+    const measured = await rowsOf(suite)
     rows.set(suite.name, measured)
     show(table(suite, measured))
   }
@@ -84,7 +100,7 @@ console.log(
     .map(({ name, version }) => `${name}: ${version}`)
     .join("\n") + "\n"
 )
-await run(inProcess)
+await run(inProcess, apart)
 if (mayMean("redis")) {
   const redis = await overRedis()
   if (redis === undefined) show("## Limits in Redis\n\nNot measured here: no redis-server.\n")
