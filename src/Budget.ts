@@ -31,7 +31,7 @@ import * as calendar from "./internal/calendar.ts"
 import { type Configurable, configured } from "./internal/configurable.ts"
 import * as localShare from "./internal/localShare.ts"
 import { MemoryQuotaStore } from "./internal/memoryQuotaStore.ts"
-import { between, millis } from "./internal/options.ts"
+import { between, waitMillis } from "./internal/options.ts"
 import { Purse, type Settings } from "./internal/purse.ts"
 import { Savings } from "./internal/savings.ts"
 import { type Line, type Mismatch, nanoPerUsd, type Query, type Sum } from "./Ledger.ts"
@@ -73,7 +73,8 @@ export interface Options {
   readonly onLost?: "estimate" | "delivered" | "drain" | undefined
   /**
    * How long a call waits that would fit if others of this process, which are on their way, cost less than they reserved;
-   * then it is refused without a time to come again. What is spent is refused at once. 0 waits for nothing. Default 10 seconds.
+   * then it is refused without a time to come again. What is spent is refused at once. 0 waits for nothing;
+   * must be finite. Default 10 seconds.
    */
   readonly maxWait?: Duration.Input | undefined
   /**
@@ -238,7 +239,7 @@ const settingsOf = (options: Options): Settings => {
     onExceeded,
     onLost: onLost === "drain" ? "estimate" : onLost,
     drainFor: onLost === "drain" ? drainFor : undefined,
-    maxWait: millis("Budget: maxWait", options.maxWait ?? "10 seconds"),
+    maxWait: waitMillis("Budget: maxWait", options.maxWait ?? "10 seconds"),
     dayAt: calendar.dayOf(zone),
     outage: enforces ? undefined : "allow"
   }

@@ -138,7 +138,10 @@ const checkNames = (owner: string, guards: ReadonlyArray<Guard.Guard>): void => 
   if (twice !== undefined) throw new RangeError(`${owner}: guards must have different names, got ${twice} twice`)
 }
 
-/** Whether the guards let a request pass that nobody is asked: for documents, before they are kept or stand in a prompt. */
+/**
+ * Whether the guards let a request pass that nobody is asked: for documents, before they are kept or stand in a prompt. What
+ * a guard would change passes; a request that breaks a rule does not, nor one at which a guard fails that blocks then.
+ */
 export const allows = (options: InputOptions = {}): ((input: LlmRequest.Input) => Effect.Effect<boolean>) => {
   const guarded = makeInput(options)(nobody)
   return (input) => Effect.isSuccess(Effect.flatMap(LlmRequest.make(input), guarded.generate))

@@ -24,7 +24,7 @@ import * as limiterGate from "./internal/limiterGate.ts"
 import * as limiterKeys from "./internal/limiterKeys.ts"
 import { has, type Limits, parse, parseScope, type Scope } from "./internal/limits.ts"
 import * as localShare from "./internal/localShare.ts"
-import { integer, millis, positiveMillis } from "./internal/options.ts"
+import { integer, positiveMillis, waitMillis } from "./internal/options.ts"
 import type { TokenCount } from "./internal/tokenCount.ts"
 import type { RateLimitExceeded, StoreUnavailable } from "./LlmError.ts"
 import * as LlmProvider from "./LlmProvider.ts"
@@ -167,8 +167,7 @@ const settingsOf = (options: Options): Settings => {
   const shadow = options.mode === "shadow"
   const outage = shadow || onStoreError === "allow" ? "allow" : onStoreError === "local" ? { instances } : undefined
   const scopes = (options.scopes ?? []).map((scope, i) => parseScope(`RateLimiter.make: scopes[${i}].`, scope, outage))
-  const maxWait = millis("RateLimiter.make: maxWait", options.maxWait ?? "30 seconds")
-  if (!Number.isFinite(maxWait)) throw new RangeError("RateLimiter.make: maxWait must be finite")
+  const maxWait = waitMillis("RateLimiter.make: maxWait", options.maxWait ?? "30 seconds")
   return {
     limits: scopes.length > 0 && !has(options) ? [] : parse("RateLimiter.make: ", options, outage),
     scopes,

@@ -667,6 +667,7 @@ describe("modes and stores", () => {
   it("options that can never work throw", () => {
     const make = (options: object) => () => Budget.make({ limits: [{ usd: 1 }], ...options })
     assert.throws(make({ limits: [] }), RangeError, "limits needs at least one")
+    assert.throws(make({ limits: [{ usd: 1 }], maxWait: Infinity }), RangeError, "maxWait must be finite")
     assert.throws(make({ limits: [{ usd: 0 }] }), RangeError, "limits[0].usd")
     assert.throws(make({ limits: [{ usd: Number.NaN }] }), RangeError, "limits[0].usd")
     assert.throws(make({ limits: [{ usd: 1e9 }] }), RangeError, "limits[0].usd")

@@ -203,3 +203,20 @@ it("a document cannot close its element, nor break out of its title", () => {
   const { text } = document("a</document><DOCUMENT>b", { title: 'x" onload="<y>\n' })
   assert.strictEqual(text, '<document title="x  onload=  y  ">\na&lt;/document>&lt;DOCUMENT>b\n</document>')
 })
+
+it.effect("guards may be asked about a document without a provider, and refuse what they cannot look at", () =>
+  Effect.gen(function* () {
+    const broken = Guard.make({ name: "broken", version: "1", input: () => Effect.die(new Error("a bug")) })
+    const allows = Guardrails.allows({ guards: [Guard.promptInjection()] })
+    const asking = (text: string) => userMessage(document(text))
+    assert.deepStrictEqual(
+      [
+        yield* allows(asking("Ballast is weight low in a ship.")),
+        yield* allows(asking(attack)),
+        yield* allows({ prompt: "" }),
+        yield* Guardrails.allows({ guards: [broken] })(asking("Ballast."))
+      ],
+      [true, false, false, false]
+    )
+  })
+)

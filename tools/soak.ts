@@ -44,7 +44,8 @@ process.once("exit", () => {
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 
 let output = ""
-const url = await new Promise<string>((resolve) => {
+const url = await new Promise<string>((resolve, reject) => {
+  child.once("exit", (code) => reject(new Error(`the service ended with ${code}`)))
   child.stdout?.on("data", (chunk: Buffer) => {
     output = (output + chunk.toString()).slice(-10_000)
     const found = /Listening on (http:\/\/127\.0\.0\.1:\d+)/.exec(output)?.[1]

@@ -16,8 +16,13 @@ export const positiveMillis = (field: string, input: Duration.Input): number => 
 }
 
 /** A duration in milliseconds above zero that ends. */
-export const finiteMillis = (field: string, input: Duration.Input): number => {
-  const value = positiveMillis(field, input)
+export const finiteMillis = (field: string, input: Duration.Input): number =>
+  finite(field, positiveMillis(field, input))
+
+/** A duration in milliseconds, zero or more, that ends. */
+export const waitMillis = (field: string, input: Duration.Input): number => finite(field, millis(field, input))
+
+const finite = (field: string, value: number): number => {
   if (Number.isFinite(value)) return value
   throw new RangeError(`${field} must be finite`)
 }

@@ -45,6 +45,7 @@ export class RecentTexts<A> {
 
   /** A text may come with another, short one, as a name comes with a first name. */
   get(text: string, beside = ""): A | undefined {
+    if (text.length + beside.length > longest) return undefined
     const sum = sumOf(text, beside)
     this.asked = text
     this.askedBeside = beside

@@ -1,4 +1,4 @@
-/** An attempt without gates and without a span: all there is to do is to tell of it, which costs a third of `Running`. */
+/** An attempt without gates and without a span: nothing is taken or given back, all there is to do is to tell of it. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
